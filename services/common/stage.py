@@ -1,0 +1,192 @@
+"""Running pure stages: committed work is returned, equal work is shared, abandoned work stops.
+
+`StageRunner.run` is the only place where stage code meets concurrency. Worker code is plain synchronous Python
+that gets a `Job` and an `ArtifactWriter` and returns the artifact's facts.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import threading
+from collections.abc import AsyncIterator, Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+
+from services.common.artifacts import Artifact, Artifacts, ArtifactWriter, Facts, Recipe
+from services.common.errors import Cancelled, ServiceUnavailable, UnderstudyError
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a computation has come: `done` of `total` (0 while unknown) `unit`."""
+
+    done: int
+    total: int
+    unit: str
+    message: str = ""
+
+
+@dataclass(frozen=True)
+class Emitted:
+    """Something that the computation finished on the way and that callers may use at once."""
+
+    facts: Facts
+
+
+@dataclass(frozen=True)
+class Done:
+    """The committed artifact; `cached` when it was there before the call."""
+
+    artifact: Artifact
+    cached: bool
+
+
+Event = Progress | Emitted | Done
+Compute = Callable[["Job", ArtifactWriter], Facts]
+
+
+class Job:
+    """What a running computation may say and must ask. Safe to use from several threads."""
+
+    def __init__(self, notify: Callable[[Progress | Emitted], None] = lambda _event: None) -> None:
+        self._notify = notify
+        self._stop: UnderstudyError | None = None
+        self._lock = threading.Lock()
+
+    def progress(self, done: int, total: int, unit: str, message: str = "") -> None:
+        self._notify(Progress(done, total, unit, message))
+
+    def emit(self, facts: Facts) -> None:
+        self._notify(Emitted(facts))
+
+    def check(self) -> None:
+        """Raises what stopped the job: Cancelled when nobody waits any more, ServiceUnavailable on shutdown.
+
+        Call it at least once a frame or iteration, and checkpoint before letting it pass.
+        """
+        if self._stop is not None:
+            raise self._stop
+
+    def stop(self, reason: UnderstudyError) -> None:
+        with self._lock:
+            self._stop = self._stop or reason
+
+    @property
+    def stopped(self) -> bool:
+        return self._stop is not None
+
+
+@dataclass
+class _Flight:
+    """One computation and everybody who waits for it."""
+
+    job: Job
+    listeners: list[asyncio.Queue[Event | BaseException]] = field(default_factory=list)
+    emitted: list[Emitted] = field(default_factory=list)
+    ended: asyncio.Event = field(default_factory=asyncio.Event)
+
+
+class StageRunner:
+    """Runs computations in at most `slots` threads. One a process; use it on one event loop."""
+
+    def __init__(self, artifacts: Artifacts, slots: int = 1) -> None:
+        self.artifacts = artifacts
+        self._pool = ThreadPoolExecutor(slots, thread_name_prefix="stage")
+        self._lookups = ThreadPoolExecutor(4, thread_name_prefix="lookup")
+        self._flights: dict[str, _Flight] = {}
+        self._draining = False
+
+    @property
+    def in_flight(self) -> int:
+        return len(self._flights)
+
+    async def run(self, recipe: Recipe, compute: Compute) -> AsyncIterator[Event]:
+        """Yields Progress and Emitted while `compute` works, and ends with one Done.
+
+        A committed artifact is returned at once. Equal recipes at the same time share one computation. When the
+        last caller goes away (cancels, or stops iterating), the job is stopped. Raises what `compute` raises.
+        """
+        loop = asyncio.get_running_loop()
+        while True:
+            found = await loop.run_in_executor(self._lookups, self.artifacts.find, recipe.ref)
+            if found is not None:
+                yield Done(found, cached=True)
+                return
+            if self._draining:
+                raise ServiceUnavailable("this worker is shutting down; call another one")
+            flight = self._flights.get(recipe.key)
+            if flight is None or not flight.job.stopped:
+                break
+            await flight.ended.wait()  # an abandoned computation winds down: then begin anew
+        queue: asyncio.Queue[Event | BaseException] = asyncio.Queue()
+        if flight is None:
+            flight = self._start(recipe, compute)
+        else:
+            for event in flight.emitted:
+                queue.put_nowait(event)
+        flight.listeners.append(queue)
+        try:
+            while True:
+                event = await queue.get()
+                if isinstance(event, BaseException):
+                    raise event
+                yield event
+                if isinstance(event, Done):
+                    return
+        finally:
+            flight.listeners.remove(queue)
+            if not flight.listeners and not flight.ended.is_set():
+                flight.job.stop(Cancelled("nobody waits for this any more"))
+
+    async def result(self, recipe: Recipe, compute: Compute) -> Done:
+        """The end of `run`, for calls that do not stream."""
+        async for event in self.run(recipe, compute):
+            if isinstance(event, Done):
+                return event
+        raise AssertionError("run ends with Done or raises")
+
+    async def drain(self, grace_seconds: float) -> None:
+        """Stops taking work, tells running jobs to checkpoint and stop, and waits for them."""
+        self._draining = True
+        flights = list(self._flights.values())
+        for flight in flights:
+            flight.job.stop(ServiceUnavailable("this worker is shutting down; call another one"))
+        waits = [asyncio.ensure_future(flight.ended.wait()) for flight in flights]
+        if waits:
+            await asyncio.wait(waits, timeout=grace_seconds)
+        for wait in waits:
+            wait.cancel()
+        self._pool.shutdown(wait=False, cancel_futures=True)
+        self._lookups.shutdown(wait=False, cancel_futures=True)
+
+    def _start(self, recipe: Recipe, compute: Compute) -> _Flight:
+        loop = asyncio.get_running_loop()
+
+        def notify(event: Progress | Emitted) -> None:
+            loop.call_soon_threadsafe(self._tell, flight, event)
+
+        flight = _Flight(Job(notify))
+        self._flights[recipe.key] = flight
+        context = contextvars.copy_context()  # the thread logs with the caller's transfer, stage and shard
+
+        def work() -> Artifact:
+            flight.job.check()
+            writer = self.artifacts.write(recipe)
+            return self.artifacts.commit(writer, compute(flight.job, writer))
+
+        def finish(outcome: asyncio.Future[Artifact]) -> None:
+            del self._flights[recipe.key]
+            error = Cancelled("the worker shut down") if outcome.cancelled() else outcome.exception()
+            self._tell(flight, error or Done(outcome.result(), cached=False))
+            flight.ended.set()
+
+        future = asyncio.ensure_future(loop.run_in_executor(self._pool, context.run, work))
+        future.add_done_callback(finish)
+        return flight
+
+    def _tell(self, flight: _Flight, event: Event | BaseException) -> None:
+        if isinstance(event, Emitted):
+            flight.emitted.append(event)
+        for queue in flight.listeners:
+            queue.put_nowait(event)
