@@ -160,7 +160,8 @@ class Artifact:
             entry: Mapping[str, Any] = self._manifest["objects"][name]
         except KeyError:
             raise ArtifactNotFound(
-                f"{self.ref.kind} {self.ref.key[:12]} has no {name!r}, only {', '.join(self.names())}", name=name
+                f"{self.ref.kind} {self.ref.key[:12]} has no {name!r}, only {', '.join(self.names())}",
+                name=name,
             ) from None
         return entry
 

@@ -12,9 +12,7 @@ class ServiceMetrics:
 
     def __init__(self, registry: CollectorRegistry) -> None:
         self.registry = registry
-        self.calls = Counter(
-            "understudy_calls_total", "gRPC calls ended.", ["method", "code"], registry=registry
-        )
+        self.calls = Counter("understudy_calls_total", "gRPC calls ended.", ["method", "code"], registry=registry)
         self.call_seconds = Histogram(
             "understudy_call_duration_seconds",
             "Duration of gRPC calls.",
@@ -22,9 +20,7 @@ class ServiceMetrics:
             buckets=_CALL_BUCKETS,
             registry=registry,
         )
-        self.calls_running = Gauge(
-            "understudy_calls_running", "gRPC calls in progress.", ["method"], registry=registry
-        )
+        self.calls_running = Gauge("understudy_calls_running", "gRPC calls in progress.", ["method"], registry=registry)
         self.artifacts = Counter(
             "understudy_artifacts_total",
             "Stage results returned: computed, or found committed.",

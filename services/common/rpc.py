@@ -9,7 +9,6 @@ import grpc
 from google.protobuf import any_pb2, json_format
 from google.protobuf.message import Message
 from google.rpc import error_details_pb2, status_pb2
-from grpc_status import rpc_status
 from understudy.v1 import types_pb2
 
 from services.common import errors
@@ -38,21 +37,18 @@ def to_status(error: errors.UnderstudyError) -> status_pb2.Status:
     return status_pb2.Status(code=code, message=error.message, details=[detail])
 
 
-def from_rpc_error(error: grpc.RpcError) -> errors.UnderstudyError:
+def from_rpc_error(error: grpc.aio.AioRpcError) -> errors.UnderstudyError:
     """The error that the other side raised; a failure of the transport becomes ServiceUnavailable and the like."""
-    status = rpc_status.from_call(error) if isinstance(error, grpc.Call) else _aio_status(error)
+    status = _status_of(error)
     for detail in status.details if status is not None else ():
         info = error_details_pb2.ErrorInfo()
         if detail.Unpack(info) and info.domain == errors.DOMAIN:
-            return errors.by_reason(info.reason)(status.message, **dict(info.metadata))
-    code = error.code() if hasattr(error, "code") else grpc.StatusCode.UNKNOWN
-    details = error.details() if hasattr(error, "details") else str(error)
-    return _BY_CODE.get(code, errors.Internal)(f"{code.name}: {details}")
+            return errors.by_reason(info.reason)(error.details() or info.reason, **dict(info.metadata))
+    code = error.code()
+    return _BY_CODE.get(code, errors.Internal)(f"{code.name}: {error.details()}")
 
 
-def _aio_status(error: grpc.RpcError) -> status_pb2.Status | None:
-    if not isinstance(error, grpc.aio.AioRpcError):
-        return None
+def _status_of(error: grpc.aio.AioRpcError) -> status_pb2.Status | None:
     for key, value in error.trailing_metadata() or ():
         if key == "grpc-status-details-bin":
             return status_pb2.Status.FromString(value if isinstance(value, bytes) else value.encode())
@@ -118,6 +114,4 @@ def _integers(facts: Any, message: Message) -> Any:
 
 
 def from_progress(progress: Progress) -> types_pb2.Progress:
-    return types_pb2.Progress(
-        done=progress.done, total=progress.total, unit=progress.unit, message=progress.message
-    )
+    return types_pb2.Progress(done=progress.done, total=progress.total, unit=progress.unit, message=progress.message)

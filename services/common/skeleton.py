@@ -6,6 +6,7 @@ Jin et al., "Whole-Body Human Pose Estimation in the Wild" (ECCV 2020). Indices 
 
 from __future__ import annotations
 
+import itertools
 from typing import Final
 
 KEYPOINT_COUNT: Final = 133
@@ -70,7 +71,7 @@ def _hand_bones(first: int) -> tuple[Bone, ...]:
     bones: list[Bone] = []
     for finger in range(5):
         chain = [first, *(first + 1 + 4 * finger + joint for joint in range(4))]
-        bones.extend(zip(chain, chain[1:], strict=False))
+        bones.extend(itertools.pairwise(chain))
     return tuple(bones)
 
 
@@ -80,7 +81,7 @@ RIGHT_HAND_BONES: Final = _hand_bones(RIGHT_HAND.start)
 
 def _path(first: int, last: int, *, closed: bool) -> tuple[Bone, ...]:
     indices = [FACE.start + index for index in range(first, last + 1)]
-    bones = tuple(zip(indices, indices[1:], strict=False))
+    bones = tuple(itertools.pairwise(indices))
     return (*bones, (indices[-1], indices[0])) if closed else bones
 
 

@@ -123,8 +123,8 @@ class StageRunner:
         if flight is None:
             flight = self._start(recipe, compute)
         else:
-            for event in flight.emitted:
-                queue.put_nowait(event)
+            for earlier in flight.emitted:
+                queue.put_nowait(earlier)
         flight.listeners.append(queue)
         try:
             while True:

@@ -138,9 +138,7 @@ class FileObjectStore:
                 raise StoreUnavailable(f"the store's folder {self._root} is gone", path=self._root) from error
             probe.unlink(missing_ok=True)
 
-    def _write(
-        self, key: str, fill: Callable[[BinaryIO], object], place: Callable[[Path, Path], None]
-    ) -> None:
+    def _write(self, key: str, fill: Callable[[BinaryIO], object], place: Callable[[Path, Path], None]) -> None:
         destination = self.path(key)
         part = self._root / _TEMPORARY / uuid.uuid4().hex
         try:

@@ -32,7 +32,9 @@ def _translated(key: str) -> Iterator[None]:
         if error.code in _MISSING:
             raise ObjectNotFound(f"no object {key!r} in the store", key=key) from error
         if error.code in _REFUSED:
-            raise Forbidden(f"the object store refused {key!r}: {error.code}; check its credentials", key=key) from error
+            raise Forbidden(
+                f"the object store refused {key!r}: {error.code}; check its credentials", key=key
+            ) from error
         if error.code in _FULL:
             raise StorageFull(f"the object store has no room for {key!r}: {error.code}", key=key) from error
         raise StoreUnavailable(f"the object store failed on {key!r}: {error.code}", key=key) from error
@@ -43,14 +45,14 @@ def _translated(key: str) -> Iterator[None]:
 class S3ObjectStore:
     """An `ObjectStore` in one bucket, under `prefix`."""
 
-    def __init__(
-        self, client: Minio, bucket: str, prefix: str = "", http: urllib3.PoolManager | None = None
-    ) -> None:
+    def __init__(self, client: Minio, bucket: str, prefix: str = "", http: urllib3.PoolManager | None = None) -> None:
         self._client = client
         self._bucket = bucket
         self._prefix = f"{prefix.strip('/')}/" if prefix.strip("/") else ""
         self._http = http or urllib3.PoolManager(
-            timeout=urllib3.Timeout(connect=5, read=60), maxsize=16, retries=urllib3.Retry(3, backoff_factor=0.2)
+            timeout=urllib3.Timeout(connect=5, read=60),
+            maxsize=16,
+            retries=urllib3.Retry(3, backoff_factor=0.2),
         )
 
     def put(self, key: str, data: bytes) -> None:
@@ -66,9 +68,7 @@ class S3ObjectStore:
         user metadata. A PUT is not repeated blindly: a lost answer may mean that it was ours that won."""
         with _translated(key):
             url = self._client.get_presigned_url("PUT", self._bucket, self._name(key), timedelta(minutes=5))
-            answer = self._http.request(
-                "PUT", url, body=data, headers={"If-None-Match": "*"}, retries=urllib3.Retry(0)
-            )
+            answer = self._http.request("PUT", url, body=data, headers={"If-None-Match": "*"}, retries=urllib3.Retry(0))
         if answer.status in {_PRECONDITION_FAILED, _CONFLICT}:
             return False
         if answer.status == 200:
@@ -111,9 +111,7 @@ class S3ObjectStore:
 
     def presigned_url(self, key: str, expires_seconds: int) -> str:
         with _translated(key):
-            return self._client.presigned_get_object(
-                self._bucket, self._name(key), timedelta(seconds=expires_seconds)
-            )
+            return self._client.presigned_get_object(self._bucket, self._name(key), timedelta(seconds=expires_seconds))
 
     def ping(self) -> None:
         with _translated(""):
