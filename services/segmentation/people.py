@@ -36,6 +36,17 @@ def person_size(keypoints: Keypoints) -> float:
     return 0.0 if box is None else float(max(box[2] - box[0], box[3] - box[1]))
 
 
+def crown(keypoints: Keypoints) -> NDArray[np.float64]:
+    """Top of the head, px, (1, 2), beyond the last keypoint of the face; (0, 2) when head or shoulders are unknown."""
+    known = keypoints[:, 2] >= _KNOWN
+    head = [index for index in _HEAD if known[index]]
+    neck = [index for index in (skeleton.LEFT_SHOULDER, skeleton.RIGHT_SHOULDER) if known[index]]
+    if not head or not neck:
+        return np.zeros((0, 2))
+    middle = keypoints[head, :2].mean(axis=0, dtype=np.float64)
+    return (middle + 0.7 * (middle - keypoints[neck, :2].mean(axis=0, dtype=np.float64)))[None]
+
+
 def silhouette(keypoints: Keypoints, height: int, width: int, *, scale: float = 1.0, grow: float = 1.0) -> Mask:
     """A generous body shape of one person, 255 inside.
 
