@@ -1,0 +1,161 @@
+"""Calling the stage services: references in and out, retries for what passes, an end to what hangs."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import AsyncIterator, Callable
+from typing import Any, TypeVar
+
+import grpc
+from google.protobuf.message import Message
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+from opentelemetry import propagate
+from understudy.v1 import (
+    downloader_pb2_grpc,
+    normalization_pb2_grpc,
+    pose_pb2_grpc,
+    renderer_pb2_grpc,
+    segmentation_pb2_grpc,
+    trainer_pb2_grpc,
+)
+
+from gateway.config import STAGE_SERVICES, GatewaySettings
+from services.common import rpc
+from services.common.errors import DeadlineExceeded, Internal, UnderstudyError
+from services.common.telemetry import REQUEST_HEADER, STAGE_HEADER, TRANSFER_HEADER, logger
+
+_log = logger(__name__)
+Q = TypeVar("Q", bound=Message)
+R = TypeVar("R", bound=Message)
+
+_END_OF_STREAM: Any = vars(grpc.aio)["EOF"]  # the stubs of grpc leave it out
+_FIRST_WAIT_SECONDS = 0.2
+_LONGEST_WAIT_SECONDS = 5.0
+_MOST_INTERNAL = 3
+_OPTIONS = [
+    ("grpc.lb_policy_name", "round_robin"),  # over every address that DNS gives: scaling needs no restart
+    ("grpc.keepalive_time_ms", 30_000),
+    ("grpc.keepalive_timeout_ms", 10_000),
+    ("grpc.initial_reconnect_backoff_ms", 100),
+    ("grpc.min_reconnect_backoff_ms", 100),
+    ("grpc.max_reconnect_backoff_ms", 2_000),
+    ("grpc.dns_min_time_between_resolutions_ms", 5_000),
+]
+
+
+class StageClients:
+    """Stubs of all six services on one event loop."""
+
+    def __init__(self, settings: GatewaySettings) -> None:
+        self._settings = settings
+        self._channels = {
+            service: grpc.aio.insecure_channel(settings.address_of(service), options=_OPTIONS)
+            for service in STAGE_SERVICES
+        }
+        self.downloader = downloader_pb2_grpc.DownloaderServiceStub(self._channels["downloader"])
+        self.pose = pose_pb2_grpc.PoseServiceStub(self._channels["pose"])
+        self.segmentation = segmentation_pb2_grpc.SegmentationServiceStub(self._channels["segmentation"])
+        self.normalization = normalization_pb2_grpc.NormalizationServiceStub(self._channels["normalization"])
+        self.trainer = trainer_pb2_grpc.TrainerServiceStub(self._channels["trainer"])
+        self.renderer = renderer_pb2_grpc.RendererServiceStub(self._channels["renderer"])
+
+    async def close(self) -> None:
+        for channel in self._channels.values():
+            await channel.close(None)
+
+    async def health(self) -> dict[str, bool]:
+        """Whether each service is SERVING."""
+
+        async def ask(service: str) -> bool:
+            stub = health_pb2_grpc.HealthStub(self._channels[service])
+            try:
+                answer = await stub.Check(health_pb2.HealthCheckRequest(), timeout=2)
+            except grpc.aio.AioRpcError:
+                return False
+            return bool(answer.status == health_pb2.HealthCheckResponse.SERVING)
+
+        answers = await asyncio.gather(*(ask(service) for service in STAGE_SERVICES))
+        return dict(zip(STAGE_SERVICES, answers, strict=True))
+
+
+class StageCaller:
+    """Makes one transfer's calls. `method` is a stub's; `stage` and the transfer's id travel as metadata."""
+
+    def __init__(self, settings: GatewaySettings, transfer_id: str) -> None:
+        self._settings = settings
+        self._transfer_id = transfer_id
+
+    async def unary(self, method: grpc.aio.UnaryUnaryMultiCallable[Q, R], request: Q, stage: str) -> R:
+        """The answer. Raises what the service raised, once retrying can no longer help."""
+        patience = _Patience(self._settings.retry_seconds)
+        while True:
+            try:
+                return await method(
+                    request, metadata=self._metadata(stage), timeout=self._settings.call_timeout_seconds
+                )
+            except grpc.aio.AioRpcError as error:
+                await patience.wait(rpc.from_rpc_error(error), stage)
+
+    async def stream(
+        self,
+        method: grpc.aio.UnaryStreamMultiCallable[Q, R],
+        request: Q,
+        stage: str,
+        on_update: Callable[[R], None],
+    ) -> None:
+        """Sees every update through `on_update`; updates before a retry may come again. Ends with the call."""
+        patience = _Patience(self._settings.retry_seconds)
+        while True:
+            try:
+                async for update in self._updates(method(request, metadata=self._metadata(stage))):
+                    patience.reset()
+                    on_update(update)
+            except grpc.aio.AioRpcError as error:
+                await patience.wait(rpc.from_rpc_error(error), stage)
+            except TimeoutError:
+                silent = self._settings.silence_timeout_seconds
+                await patience.wait(DeadlineExceeded(f"{stage} said nothing for {silent:.0f} s"), stage)
+            else:
+                return
+
+    async def _updates(self, call: Any) -> AsyncIterator[Any]:
+        try:
+            while True:
+                async with asyncio.timeout(self._settings.silence_timeout_seconds):
+                    update = await call.read()
+                if update is _END_OF_STREAM:
+                    return
+                yield update
+        finally:
+            call.cancel()
+
+    def _metadata(self, stage: str) -> tuple[tuple[str, str], ...]:
+        carrier: dict[str, str] = {}
+        propagate.inject(carrier)
+        request_id = f"{self._transfer_id}-{random.getrandbits(32):08x}"
+        own = {TRANSFER_HEADER: self._transfer_id, STAGE_HEADER: stage, REQUEST_HEADER: request_id}
+        return tuple((own | carrier).items())
+
+
+class _Patience:
+    """Decides whether a failed call is made again, and waits before it is."""
+
+    def __init__(self, retry_seconds: float) -> None:
+        self._retry_seconds = retry_seconds
+        self._waited = 0.0
+        self._next = _FIRST_WAIT_SECONDS
+        self._internal = 0
+
+    def reset(self) -> None:
+        self._waited, self._next = 0.0, _FIRST_WAIT_SECONDS
+
+    async def wait(self, error: UnderstudyError, stage: str) -> None:
+        """Raises the error when waiting cannot help or has not helped for long enough."""
+        self._internal += isinstance(error, Internal)
+        if not error.retryable or self._waited >= self._retry_seconds or self._internal >= _MOST_INTERNAL:
+            raise error
+        _log.info("trying again", stage=stage, reason=error.reason, error=error.message, wait_seconds=self._next)
+        await asyncio.sleep(self._next * random.uniform(0.8, 1.2))  # noqa: S311 - spreads retries
+        self._waited += self._next
+        self._next = min(self._next * 2, _LONGEST_WAIT_SECONDS)

@@ -1,0 +1,260 @@
+"""The conductor: gives each running transfer its pipeline and its board, and writes down how it goes."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import re
+import time
+import uuid
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+
+from gateway.board import Board
+from gateway.clients import StageClients
+from gateway.config import GatewaySettings
+from gateway.database import Database
+from gateway.pipeline import Pipeline
+from gateway.resources import (
+    Failure,
+    Ref,
+    State,
+    Transfer,
+    now,
+)
+from gateway.results import Driven, Encoded, Rendered, StoredPerformer, Study, Trained
+from services.common.artifacts import ArtifactRef, Artifacts
+from services.common.errors import ArtifactNotFound, Cancelled, Conflict, DataCorrupted, UnderstudyError
+from services.common.telemetry import logger
+
+_log = logger(__name__)
+_SAVE_SECONDS = 0.5
+
+
+@dataclass
+class _Live:
+    """A transfer at work in this process."""
+
+    transfer: Transfer
+    board: Board
+    pipeline: Pipeline
+    began: float
+    elapsed_before: float
+    tasks: set[asyncio.Task[object]] = field(default_factory=set)
+    stopping: bool = False
+    saver: asyncio.Task[None] | None = None
+
+
+class Conductor:
+    """Runs on one event loop. Blocking calls of database and store go through threads."""
+
+    def __init__(
+        self, settings: GatewaySettings, database: Database, clients: StageClients, artifacts: Artifacts
+    ) -> None:
+        self._settings = settings
+        self._database = database
+        self._clients = clients
+        self._artifacts = artifacts
+        self._live: dict[str, _Live] = {}
+        self._opening: dict[str, asyncio.Lock] = {}
+
+    # the steps
+
+    async def study_source(self, transfer_id: str) -> Study:
+        live = await self._open(transfer_id)
+        use = live.transfer.source
+        clip = await asyncio.to_thread(self._database.clip, use.clip_id)
+        study = await live.pipeline.study(clip, use, "source")
+        self._note(live, study.refs(), study.warnings)
+        return study
+
+    async def make_performer(self, transfer_id: str) -> Trained:
+        live = await self._open(transfer_id)
+        if live.transfer.target is None:
+            stored = await asyncio.to_thread(self._database.performer, live.transfer.performer_id)
+            trained = _trained(stored)
+        else:
+            clip = await asyncio.to_thread(self._database.clip, live.transfer.target.clip_id)
+            study = await live.pipeline.study(clip, live.transfer.target, "target")
+            trained = await live.pipeline.train(study)
+            live.transfer.performer_id = await self._register(live.transfer, clip.display_name, trained)
+            trained.warnings = [*study.warnings, *trained.warnings]
+        live.transfer.metrics, live.transfer.nearest_metrics = trained.metrics, trained.nearest_metrics
+        self._note(live, trained.refs, trained.warnings)
+        return trained
+
+    async def normalize(self, transfer_id: str, source: Study, trained: Trained) -> Driven:
+        live = await self._open(transfer_id)
+        target = trained.study
+        driven = await live.pipeline.normalize(source, target.clip, target.track, target.camera)
+        self._note(live, [driven.track], driven.warnings)
+        return driven
+
+    async def render(self, transfer_id: str, trained: Trained, driven: Driven) -> Rendered:
+        live = await self._open(transfer_id)
+        rendered = await live.pipeline.render(trained.performer, driven)
+        self._note(live, rendered.shards, [])
+        return rendered
+
+    async def encode(self, transfer_id: str, source: Study, driven: Driven, rendered: Rendered) -> Encoded:
+        live = await self._open(transfer_id)
+        encoded = await live.pipeline.encode(source, driven, rendered)
+        self._note(live, [output.artifact for output in encoded.outputs], [])
+        live.transfer.summary = (
+            f"{driven.valid_frame_count} of {driven.frame_count} source frames performed"
+            if encoded.dropped_frames
+            else f"all {driven.frame_count} source frames performed"
+        )
+        return encoded
+
+    async def finish(self, transfer_id: str, encoded: Encoded | None, failure: Failure | None) -> None:
+        """Writes the end of a transfer down, and what its stages took."""
+        live = await self._open(transfer_id)
+        if encoded is not None:
+            live.transfer.state, live.transfer.outputs = State.SUCCEEDED, encoded.outputs
+        elif failure is not None and failure.reason == Cancelled.reason:
+            live.transfer.state = State.CANCELLED
+        else:
+            live.transfer.state, live.transfer.failure = State.FAILED, failure
+        if live.saver is not None:
+            live.saver.cancel()
+        self._live.pop(transfer_id, None)
+        await asyncio.to_thread(self._save, live)
+        for stage, seconds_per_unit in live.board.measured.items():
+            await asyncio.to_thread(self._database.save_stage_rate, stage, seconds_per_unit)
+        _log.info("transfer ended", transfer_id=transfer_id, state=live.transfer.state.value)
+
+    # around the steps
+
+    @contextlib.asynccontextmanager
+    async def stoppable(self, transfer_id: str) -> AsyncIterator[None]:
+        """Lets `stop` end what runs inside, as Cancelled."""
+        live = await self._open(transfer_id)
+        task = asyncio.current_task()
+        assert task is not None
+        _refuse_stopped(live)
+        live.tasks.add(task)
+        try:
+            yield
+        except asyncio.CancelledError:
+            if live.stopping:
+                task.uncancel()
+            _refuse_stopped(live)
+            raise
+        finally:
+            live.tasks.discard(task)
+
+    async def stop(self, transfer_id: str) -> bool:
+        """Ends a transfer at work here. False when it is not at work here."""
+        live = self._live.get(transfer_id)
+        if live is None:
+            return False
+        live.stopping = True
+        for task in list(live.tasks):
+            task.cancel()
+        return True
+
+    async def mend(self, transfer_id: str, error: UnderstudyError) -> bool:
+        """Sets a damaged or half-gone artifact aside, so that the next attempt makes it anew. True when it did."""
+        if not isinstance(error, DataCorrupted | ArtifactNotFound) or "key" not in error.metadata:
+            return False
+        ref = ArtifactRef(error.metadata["kind"], error.metadata["key"])
+        live = await self._open(transfer_id)
+        _log.warning("an artifact is damaged and will be made anew", kind=ref.kind, key=ref.key)
+        await asyncio.to_thread(self._artifacts.delete, ref)
+        if ref.kind == "frame_shard":  # made by the call that made its clip: that one must be made again too
+            for other in live.transfer.artifacts:
+                if other.kind == "clip":
+                    await asyncio.to_thread(self._artifacts.delete, ArtifactRef(other.kind, other.key))
+        live.transfer.warnings.append(f"a stored {ref.kind} was damaged and was made anew")
+        return True
+
+    async def _open(self, transfer_id: str) -> _Live:
+        lock = self._opening.setdefault(transfer_id, asyncio.Lock())
+        async with lock:
+            live = self._live.get(transfer_id)
+            if live is None:
+                live = await self._begin(transfer_id)
+        self._opening.pop(transfer_id, None)
+        return live
+
+    async def _begin(self, transfer_id: str) -> _Live:
+        transfer = await asyncio.to_thread(self._database.transfer, transfer_id)
+        rates = await asyncio.to_thread(self._database.stage_rates)
+        preset = transfer.options.preset or "preview"
+        board = Board.plan(preset, rates, with_training=transfer.target is not None)
+        board.restore(transfer.stages)
+        pipeline = Pipeline(self._settings, self._clients, board, transfer_id, transfer.options)
+        live = _Live(transfer, board, pipeline, time.monotonic(), transfer.elapsed_seconds)
+        if not transfer.state.ended:
+            transfer.state, transfer.warnings = State.RUNNING, []
+            live.saver = asyncio.create_task(self._keep_saving(live))
+        self._live[transfer_id] = live
+        return live
+
+    async def _keep_saving(self, live: _Live) -> None:
+        while True:
+            try:
+                await asyncio.to_thread(self._save, live)
+            except UnderstudyError as error:  # the next save may succeed; the work itself goes on
+                _log.warning("cannot save a transfer's progress", reason=error.reason, error=error.message)
+            await asyncio.sleep(_SAVE_SECONDS)
+
+    def _save(self, live: _Live) -> None:
+        transfer = live.transfer
+        transfer.stages = live.board.snapshot()
+        transfer.stage = live.board.now_at
+        transfer.elapsed_seconds = round(live.elapsed_before + time.monotonic() - live.began, 1)
+        transfer.remaining_seconds = 0.0 if transfer.state.ended else live.board.remaining_seconds()
+        transfer.update_time = now()
+        self._database.save_transfer(transfer)
+
+    def _note(self, live: _Live, refs: list[Ref], warnings: list[str]) -> None:
+        known = {(ref.kind, ref.key) for ref in live.transfer.artifacts}
+        live.transfer.artifacts.extend(ref for ref in refs if (ref.kind, ref.key) not in known)
+        live.transfer.warnings.extend(text for text in warnings if text not in live.transfer.warnings)
+
+    async def _register(self, transfer: Transfer, target_name: str, trained: Trained) -> str:
+        """The id of the performer's resource, made when this artifact has none."""
+        everyone = await asyncio.to_thread(self._database.all_performers)
+        for each in everyone:
+            if each.artifact == trained.performer:
+                return each.id
+        stem = re.sub(r"[^A-Za-z0-9_-]+", "-", target_name.rpartition("/")[2].rpartition(".")[0] or target_name)
+        wanted = transfer.options.performer_name or f"{stem.strip('-') or 'performer'}-{trained.preset}"
+        taken = {each.name for each in everyone}
+        if transfer.options.performer_name and wanted in taken:
+            raise Conflict(f"there is a performer called {wanted!r} already; choose another --name", name=wanted)
+        numbered = (f"{wanted}-{number}" for number in range(2, len(taken) + 3))
+        name = wanted if wanted not in taken else next(each for each in numbered if each not in taken)
+        assert transfer.target is not None
+        stored = StoredPerformer(
+            id=uuid.uuid4().hex,
+            name=name,
+            artifact=trained.performer,
+            target_clip_id=transfer.target.clip_id,
+            preset=trained.preset,
+            metrics=trained.metrics,
+            nearest_metrics=trained.nearest_metrics,
+            study=trained.study,
+            artifacts=trained.refs,
+        )
+        await asyncio.to_thread(self._database.save_performer, stored)
+        return stored.id
+
+
+def _refuse_stopped(live: _Live) -> None:
+    if live.stopping or live.transfer.state is State.CANCELLED:
+        raise Cancelled("the transfer was cancelled; the same command goes on where it stopped")
+
+
+def _trained(stored: StoredPerformer) -> Trained:
+    return Trained(
+        performer=stored.artifact,
+        study=stored.study,
+        refs=stored.artifacts,
+        preset=stored.preset,
+        metrics=stored.metrics,
+        nearest_metrics=stored.nearest_metrics,
+        warnings=[],
+    )

@@ -1,0 +1,53 @@
+"""Settings of the gateway."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+
+from pydantic import Field
+
+from services.common.settings import ServiceSettings
+
+STAGE_SERVICES = ("downloader", "pose", "segmentation", "normalization", "trainer", "renderer")
+
+
+class GatewaySettings(ServiceSettings):
+    """What the gateway needs to know, UNDERSTUDY_*. `listen_port` is gRPC's."""
+
+    database_url: str = Field(min_length=1)
+    """SQLAlchemy URL of SQLite (sqlite:///path) or PostgreSQL (postgresql+psycopg://...)."""
+    workflow_database_url: str = ""
+    """Where workflows are recorded; empty takes `database_url`."""
+    http_port: int = Field(default=0, ge=0, le=65535)
+    """Port of HTTP/JSON; 0 takes any free one."""
+    downloader_address: str = "127.0.0.1:50051"
+    pose_address: str = "127.0.0.1:50052"
+    segmentation_address: str = "127.0.0.1:50053"
+    normalization_address: str = "127.0.0.1:50054"
+    trainer_address: str = "127.0.0.1:50055"
+    renderer_address: str = "127.0.0.1:50056"
+    executor_id: str = "gateway-0"
+    """Stable over restarts of one replica: unfinished transfers are recovered by it."""
+    run_transfers: bool = True
+    """False only reads and deletes: no transfer is begun or recovered."""
+    foreground_request_id: str = ""
+    """Set when one command line run is the only user: its own transfer goes on, any other interrupted one waits
+    for its own command."""
+    concurrent_transfers: int = Field(default=2, ge=1)
+    concurrent_shards: int = Field(default=4, ge=1)
+    """Shards of one transfer under way at once in one stage."""
+    max_upload_bytes: int = Field(default=8 << 30, ge=1)
+    call_timeout_seconds: float = Field(default=900.0, gt=0)
+    """Longest one call on one shard or clip may take."""
+    silence_timeout_seconds: float = Field(default=180.0, gt=0)
+    """A long call that says nothing for this long is taken for hung and made again."""
+    retry_seconds: float = Field(default=120.0, ge=0)
+    """How long a call that fails for a passing reason is tried again, counted from its last progress."""
+    spool_dir: Path = Path(tempfile.gettempdir())
+    """Uploads are spooled here while they are hashed."""
+    allowed_hosts: str = "127.0.0.1,localhost,[::1]"
+    """Host names, comma separated, that HTTP requests may be addressed to; * for any."""
+
+    def address_of(self, service: str) -> str:
+        return str(getattr(self, f"{service}_address"))

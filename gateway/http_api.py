@@ -1,0 +1,216 @@
+"""HTTP/JSON: a thin adapter over `Understudy`. Errors are RFC 9457 problem documents."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Annotated
+from urllib.parse import urlsplit
+
+from fastapi import FastAPI, Query, Request, Response
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import FileResponse, JSONResponse, StreamingResponse
+from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
+from pydantic import BaseModel
+
+from gateway.resources import Clip, Performer, Transfer, TransferRequest
+from gateway.service import Understudy
+from services.common.errors import DOMAIN, Forbidden, InvalidInput, UnderstudyError
+from services.common.telemetry import logger
+
+_log = logger(__name__)
+PageSize = Annotated[int, Query(description="Most on a page; 0 is 50, more than 500 is 500.")]
+PageToken = Annotated[str, Query(description="next_page_token of the page before.")]
+
+
+class ClipAddress(BaseModel):
+    """A video to fetch."""
+
+    url: str
+    display_name: str = ""
+
+
+class ClipPage(BaseModel):
+    """Clips, newest first."""
+
+    clips: list[Clip]
+    next_page_token: str
+
+
+class PerformerPage(BaseModel):
+    """Performers, newest first."""
+
+    performers: list[Performer]
+    next_page_token: str
+
+
+class TransferPage(BaseModel):
+    """Transfers, newest first."""
+
+    transfers: list[Transfer]
+    next_page_token: str
+
+
+def create_app(understudy: Understudy, allowed_hosts: str, registry: CollectorRegistry) -> FastAPI:
+    """The application. `allowed_hosts`: names that requests may be addressed to, comma separated; * for any."""
+    app = FastAPI(title="Understudy", version="1", description="Motion transfer: clips, performers, transfers.")
+    _add_guard(app, allowed_hosts)
+    _add_errors(app)
+    _add_probes(app, understudy, registry)
+    _add_clips(app, understudy)
+    _add_performers(app, understudy)
+    _add_transfers(app, understudy)
+    return app
+
+
+def _add_guard(app: FastAPI, allowed_hosts: str) -> None:
+    allowed = {host.strip().lower() for host in allowed_hosts.split(",") if host.strip()}
+
+    @app.middleware("http")
+    async def guard(request: Request, call_next: Callable[[Request], Awaitable[Response]]) -> Response:
+        # a page of another site, or a name rebound to loopback, must not reach a gateway that asks for no password
+        if "*" not in allowed:
+            origin = request.headers.get("origin")
+            hosts = [_host(f"//{request.headers.get('host', '')}"), *([_host(origin)] if origin else [])]
+            for host in hosts:
+                if host not in allowed:
+                    return _problem(Forbidden(f"requests for {host!r} are refused", host=host), request.url.path)
+        return await call_next(request)
+
+
+def _host(url: str) -> str:
+    try:
+        name = urlsplit(url).hostname or ""
+    except ValueError:
+        return url
+    return f"[{name}]" if ":" in name else name
+
+
+def _add_errors(app: FastAPI) -> None:
+    @app.exception_handler(UnderstudyError)
+    async def known(request: Request, error: UnderstudyError) -> Response:
+        return _problem(error, request.url.path)
+
+    @app.exception_handler(RequestValidationError)
+    async def invalid(request: Request, error: RequestValidationError) -> Response:
+        places = [f"{'.'.join(str(part) for part in each['loc'][1:])}: {each['msg']}" for each in error.errors()]
+        return _problem(InvalidInput("; ".join(places)), request.url.path)
+
+
+def _problem(error: UnderstudyError, instance: str) -> JSONResponse:
+    return JSONResponse(
+        {
+            "type": f"urn:{DOMAIN}:{error.reason.lower()}",
+            "title": error.reason.replace("_", " ").capitalize(),
+            "status": error.http_status,
+            "detail": error.message,
+            "instance": instance,
+            "reason": error.reason,
+            "retryable": error.retryable,
+            "metadata": error.metadata,
+        },
+        status_code=error.http_status,
+        media_type="application/problem+json",
+    )
+
+
+def _add_probes(app: FastAPI, understudy: Understudy, registry: CollectorRegistry) -> None:
+    @app.get("/healthz", tags=["probes"])
+    async def healthz() -> dict[str, str]:
+        """The process answers."""
+        return {"status": "ok"}
+
+    @app.get("/readyz", tags=["probes"])
+    async def readyz(response: Response) -> dict[str, bool]:
+        """Every part answers; 503 while one does not."""
+        parts = await understudy.ready()
+        response.status_code = 200 if all(parts.values()) else 503
+        return parts
+
+    @app.get("/metrics", tags=["probes"])
+    async def metrics() -> Response:
+        """Prometheus metrics of the gateway."""
+        return Response(generate_latest(registry), media_type=CONTENT_TYPE_LATEST)
+
+
+def _add_clips(app: FastAPI, understudy: Understudy) -> None:
+    @app.post("/v1/clips", status_code=201, tags=["clips"])
+    async def create_clip(request: Request, display_name: str = "") -> Clip:
+        """Takes a video in: its bytes as the body, or `{"url": ...}` as application/json."""
+        if request.headers.get("content-type", "").startswith("application/json"):
+            try:
+                address = ClipAddress.model_validate(await request.json())
+            except ValueError as error:
+                raise InvalidInput(f"not a clip's address: {error}") from error
+            return await understudy.create_clip_of_url(address.url, address.display_name)
+        return await understudy.create_clip(request.stream(), display_name)
+
+    @app.get("/v1/clips", tags=["clips"])
+    async def list_clips(page_size: PageSize = 0, page_token: PageToken = "") -> ClipPage:
+        clips, token = await understudy.clips(page_size, page_token)
+        return ClipPage(clips=clips, next_page_token=token)
+
+    @app.get("/v1/clips/{clip_id}", tags=["clips"])
+    async def get_clip(clip_id: str) -> Clip:
+        return await understudy.clip(clip_id)
+
+    @app.delete("/v1/clips/{clip_id}", status_code=204, tags=["clips"])
+    async def delete_clip(clip_id: str) -> None:
+        await understudy.delete_clip(clip_id)
+
+
+def _add_performers(app: FastAPI, understudy: Understudy) -> None:
+    @app.get("/v1/performers", tags=["performers"])
+    async def list_performers(page_size: PageSize = 0, page_token: PageToken = "") -> PerformerPage:
+        performers, token = await understudy.performers(page_size, page_token)
+        return PerformerPage(performers=performers, next_page_token=token)
+
+    @app.get("/v1/performers/{performer_id}", tags=["performers"])
+    async def get_performer(performer_id: str) -> Performer:
+        return await understudy.performer(performer_id)
+
+    @app.delete("/v1/performers/{performer_id}", status_code=204, tags=["performers"])
+    async def delete_performer(performer_id: str) -> None:
+        await understudy.delete_performer(performer_id)
+
+
+def _add_transfers(app: FastAPI, understudy: Understudy) -> None:
+    @app.post("/v1/transfers", status_code=201, tags=["transfers"])
+    async def create_transfer(request: TransferRequest) -> Transfer:
+        return await understudy.create_transfer(request)
+
+    @app.get("/v1/transfers", tags=["transfers"])
+    async def list_transfers(page_size: PageSize = 0, page_token: PageToken = "") -> TransferPage:
+        transfers, token = await understudy.transfers(page_size, page_token)
+        return TransferPage(transfers=transfers, next_page_token=token)
+
+    @app.get("/v1/transfers/{transfer_id}", tags=["transfers"])
+    async def get_transfer(transfer_id: str) -> Transfer:
+        return await understudy.transfer(transfer_id)
+
+    @app.get("/v1/transfers/{transfer_id}/events", tags=["transfers"])
+    async def watch_transfer(transfer_id: str) -> StreamingResponse:
+        """Server-sent events: the transfer now and after each change, until it has ended."""
+        await understudy.transfer(transfer_id)  # an unknown one is a problem document, not an empty stream
+
+        async def events() -> AsyncIterator[str]:
+            async for transfer in understudy.watch_transfer(transfer_id):
+                yield f"data: {json.dumps(transfer.model_dump(mode='json'))}\n\n"
+
+        return StreamingResponse(events(), media_type="text/event-stream")
+
+    @app.get("/v1/transfers/{transfer_id}/result", tags=["transfers"])
+    async def result(transfer_id: str, output: str = "") -> FileResponse:
+        """The file, ranges included. output: "mp4", "gif", "webm" or "side_by_side"; empty is the first."""
+        path, found = await understudy.result_file(transfer_id, output)
+        suffix = "mp4" if found.name == "side_by_side" else found.name
+        name = f"understudy-{transfer_id[:8]}-{found.name}.{suffix}"
+        return FileResponse(path, media_type=found.media_type, filename=name, content_disposition_type="inline")
+
+    @app.post("/v1/transfers/{transfer_id}/cancel", tags=["transfers"])
+    async def cancel_transfer(transfer_id: str) -> Transfer:
+        return await understudy.cancel_transfer(transfer_id)
+
+    @app.delete("/v1/transfers/{transfer_id}", status_code=204, tags=["transfers"])
+    async def delete_transfer(transfer_id: str) -> None:
+        await understudy.delete_transfer(transfer_id)

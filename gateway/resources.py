@@ -1,0 +1,176 @@
+"""The resources that users see: clips, performers, transfers. The same shape in gRPC, HTTP/JSON and the database."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from enum import StrEnum
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+Preset = Literal["", "preview", "standard", "hd"]
+Normalization = Literal["", "global", "limbs"]
+Format = Literal["mp4", "gif", "webm"]
+
+MEDIA_TYPES = {"mp4": "video/mp4", "gif": "image/gif", "webm": "video/webm", "side_by_side": "video/mp4"}
+
+
+def now() -> str:
+    """The time, RFC 3339, UTC."""
+    return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+class _Model(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+
+class Ref(_Model):
+    """An artifact reference."""
+
+    kind: str
+    key: str
+
+
+class Rate(_Model):
+    """Frames a second, exact."""
+
+    numerator: int
+    denominator: int
+
+
+class Clip(_Model):
+    """What the user calls a video."""
+
+    id: str
+    display_name: str = ""
+    url: str = ""
+    upload_sha256: str = ""
+    size_bytes: int = 0
+    create_time: str = Field(default_factory=now)
+
+
+class Performer(_Model):
+    """A trained target."""
+
+    id: str
+    name: str
+    artifact: Ref
+    target_clip_id: str = ""
+    preset: str = ""
+    metrics: dict[str, float] = {}
+    nearest_metrics: dict[str, float] = {}
+    create_time: str = Field(default_factory=now)
+
+
+class ClipUse(_Model):
+    """What part of a clip to use, seconds from its first frame, and whom in it to follow."""
+
+    clip_id: str
+    start_seconds: float = Field(default=0.0, ge=0)
+    end_seconds: float = Field(default=0.0, ge=0)
+    max_frames: int = Field(default=0, ge=0)
+    subject: str = ""
+
+
+class TransferOptions(_Model):
+    """How a transfer is made. Empty strings and zeros take the defaults."""
+
+    preset: Preset = ""
+    normalization: Normalization = ""
+    formats: list[Format] = []
+    side_by_side: bool = False
+    iterations: int = Field(default=0, ge=0, le=1_000_000)
+    seed: int = Field(default=0, ge=0)
+    performer_name: str = Field(default="", max_length=100)
+
+
+class TransferRequest(_Model):
+    """A new transfer: `target` to study and train on, or `performer`, the id or name of a trained one."""
+
+    source: ClipUse
+    target: ClipUse | None = None
+    performer: str = ""
+    options: TransferOptions = TransferOptions()
+    request_id: str = Field(default="", max_length=200)
+
+
+class State(StrEnum):
+    """Where a transfer stands."""
+
+    QUEUED = "QUEUED"
+    RUNNING = "RUNNING"
+    SUCCEEDED = "SUCCEEDED"
+    FAILED = "FAILED"
+    CANCELLED = "CANCELLED"
+
+    @property
+    def ended(self) -> bool:
+        return self in {State.SUCCEEDED, State.FAILED, State.CANCELLED}
+
+
+class StageState(StrEnum):
+    """Where one stage of a transfer stands."""
+
+    PENDING = "PENDING"
+    RUNNING = "RUNNING"
+    SUCCEEDED = "SUCCEEDED"
+
+
+class StageProgress(_Model):
+    """One stage of a transfer. role: "source", "target" or "result"."""
+
+    stage: str
+    role: str
+    state: StageState = StageState.PENDING
+    done: int = 0
+    total: int = 0
+    unit: str = "frames"
+    elapsed_seconds: float = 0.0
+
+
+class Failure(_Model):
+    """Why something failed and what to do."""
+
+    reason: str
+    message: str
+    metadata: dict[str, str] = {}
+
+
+class Output(_Model):
+    """One file of a transfer's result."""
+
+    name: str
+    artifact: Ref
+    object_name: str
+    width: int
+    height: int
+    frame_count: int
+    frame_rate: Rate
+    has_audio: bool
+    size_bytes: int
+    media_type: str
+
+
+class Transfer(_Model):
+    """The user's job."""
+
+    id: str
+    request_id: str = ""
+    source: ClipUse
+    target: ClipUse | None = None
+    performer_id: str = ""
+    options: TransferOptions = TransferOptions()
+    state: State = State.QUEUED
+    stages: list[StageProgress] = []
+    stage: str = ""
+    elapsed_seconds: float = 0.0
+    remaining_seconds: float = -1.0
+    failure: Failure | None = None
+    outputs: list[Output] = []
+    warnings: list[str] = []
+    metrics: dict[str, float] = {}
+    nearest_metrics: dict[str, float] = {}
+    artifacts: list[Ref] = []
+    summary: str = ""
+    create_time: str = Field(default_factory=now)
+    update_time: str = Field(default_factory=now)

@@ -1,0 +1,138 @@
+"""The gateway's process: database, workflows, gRPC and HTTP on one event loop."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import signal
+import sys
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+
+import grpc
+import uvicorn
+from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection
+from prometheus_client import CollectorRegistry
+from understudy.v1 import gateway_pb2_grpc
+
+from gateway import workflow
+from gateway.clients import StageClients
+from gateway.conductor import Conductor
+from gateway.config import GatewaySettings
+from gateway.database import Database
+from gateway.grpc_api import GatewayServicer
+from gateway.http_api import create_app
+from gateway.service import Queue, Understudy
+from services.common.artifacts import Artifacts
+from services.common.interceptors import CallInterceptor
+from services.common.metrics import ServiceMetrics
+from services.common.server import watch_parent
+from services.common.telemetry import configure_logging, configure_tracing, logger
+
+_log = logger(__name__)
+_GRPC_NAME = "understudy.v1.GatewayService"
+
+
+@dataclass(frozen=True)
+class Running:
+    """A started gateway and the ports it listens on."""
+
+    understudy: Understudy
+    grpc_port: int
+    http_port: int
+
+
+@contextlib.asynccontextmanager
+async def serving(settings: GatewaySettings) -> AsyncIterator[Running]:
+    """A gateway on this event loop until the block ends. One a process: DBOS keeps process-wide state."""
+    database = Database(settings.database_url)
+    artifacts = Artifacts(settings.open_store(), settings.cache_dir)
+    clients = StageClients(settings)
+    conductor = Conductor(settings, database, clients, artifacts)
+    queue = Queue(workflow.enqueue, workflow.cancel) if settings.run_transfers else None
+    understudy = Understudy(settings, database, artifacts, clients, conductor, queue)
+    if settings.foreground_request_id:
+        understudy.hold_others(settings.foreground_request_id)
+    registry = CollectorRegistry()
+    if queue is not None:
+        workflow.configure(settings)
+        workflow.launch(settings, conductor)
+    server, grpc_port = await _start_grpc(understudy, settings, registry)
+    web, http_port, web_task = await _start_http(understudy, settings, registry)
+    try:
+        yield Running(understudy, grpc_port, http_port)
+    finally:
+        web.should_exit = True
+        await web_task
+        await server.stop(1.0)
+        if queue is not None:
+            await asyncio.to_thread(workflow.shut_down)
+        await clients.close()
+        database.close()
+
+
+def run(settings: GatewaySettings) -> None:
+    """Configures telemetry and serves. Called by `__main__`."""
+    configure_logging("gateway", settings.log_format, settings.log_level)
+    configure_tracing("gateway", settings.otlp_endpoint)
+    asyncio.run(_serve(settings))
+    os._exit(0)  # DBOS and grpc threads that still wait must not hold up the exit
+
+
+async def _serve(settings: GatewaySettings) -> None:
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for name in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(name, stop.set)
+    watch_parent(settings.parent_pipe, lambda: loop.call_soon_threadsafe(stop.set), settings.grace_seconds)
+    async with serving(settings) as running:
+        sys.stdout.write(json.dumps({"port": running.grpc_port, "http_port": running.http_port}) + "\n")
+        sys.stdout.flush()
+        _log.info("listening", port=running.grpc_port, http_port=running.http_port)
+        await stop.wait()
+        _log.info("draining")
+    _log.info("stopped")
+
+
+async def _start_grpc(
+    understudy: Understudy, settings: GatewaySettings, registry: CollectorRegistry
+) -> tuple[grpc.aio.Server, int]:
+    server = grpc.aio.server(
+        interceptors=[CallInterceptor(ServiceMetrics(registry))], options=[("grpc.so_reuseport", 0)]
+    )
+    gateway_pb2_grpc.add_GatewayServiceServicer_to_server(GatewayServicer(understudy), server)
+    state = health.aio.HealthServicer()
+    health_pb2_grpc.add_HealthServicer_to_server(state, server)
+    for name in ("", _GRPC_NAME):
+        await state.set(name, health_pb2.HealthCheckResponse.SERVING)
+    reflection.enable_server_reflection((_GRPC_NAME, health.SERVICE_NAME, reflection.SERVICE_NAME), server)
+    port = server.add_insecure_port(f"{settings.listen_host}:{settings.listen_port}")
+    await server.start()
+    return server, port
+
+
+async def _start_http(
+    understudy: Understudy, settings: GatewaySettings, registry: CollectorRegistry
+) -> tuple[uvicorn.Server, int, asyncio.Task[None]]:
+    app = create_app(understudy, settings.allowed_hosts, registry)
+    config = uvicorn.Config(
+        app,
+        host=settings.listen_host,
+        port=settings.http_port,
+        log_config=None,
+        access_log=False,
+        timeout_graceful_shutdown=2,
+        server_header=False,
+    )
+    web = uvicorn.Server(config)
+    web.install_signal_handlers = lambda: None  # type: ignore[attr-defined]
+    task = asyncio.create_task(web.serve())
+    while not web.started:
+        if task.done():
+            await task
+            raise OSError(f"cannot listen on {settings.listen_host}:{settings.http_port}")
+        await asyncio.sleep(0.02)
+    return web, web.servers[0].sockets[0].getsockname()[1], task
