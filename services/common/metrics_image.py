@@ -64,10 +64,7 @@ def flicker(results: Sequence[Picture], truths: Sequence[Picture], masks: Sequen
     """
     errors = []
     for t in range(1, len(results)):
-        change = [
-            pictures[t].astype(np.float32) - pictures[t - 1].astype(np.float32)
-            for pictures in (results, truths)
-        ]
+        change = [pictures[t].astype(np.float32) - pictures[t - 1].astype(np.float32) for pictures in (results, truths)]
         errors.append(float(np.abs(change[0] - change[1])[masks[t] | masks[t - 1]].mean()) / 255.0)
     return float(np.mean(errors)) if errors else float("nan")
 

@@ -52,15 +52,16 @@ def write_video(
     rate: Fraction,
     *,
     audio_path: Path | None = None,
+    audio_start_seconds: float = 0.0,
     video_format: VideoFormat = "mp4",
     title: str = "",
     synthetic: str = "",
 ) -> WrittenVideo:
     """Encodes RGB uint8 frames (H, W, 3), all of one size, at an exact rate.
 
-    `audio_path` is a sound file whose first sample belongs to the first frame; it is cut at the last frame's end, and
-    GIF leaves it out. Odd sizes are padded to even ones by repeating the last row or column. When `synthetic` is a
-    sentence, the file says it in its metadata, as a comment and as IPTC's digital source type.
+    `audio_path` is a sound file whose sample at `audio_start_seconds` belongs to the first frame; it is cut at the last
+    frame's end, and GIF leaves it out. Odd sizes are padded to even ones by repeating the last row or column. When
+    `synthetic` is a sentence, the file says it in its metadata, as a comment and as IPTC's digital source type.
     Raises InvalidOption (unknown format), InvalidInput (no frames, frames of several sizes).
     """
     if video_format not in get_args(VideoFormat):
@@ -70,7 +71,9 @@ def write_video(
         width, height = write_gif(checked, path, rate)
         has_audio = False
     else:
-        width, height = _write_stream(checked, path, rate, audio_path, video_format, title, synthetic)
+        width, height = _write_stream(
+            checked, path, rate, audio_path, audio_start_seconds, video_format, title, synthetic
+        )
         has_audio = audio_path is not None
     if synthetic:
         mark_file(path, video_format, synthetic)
@@ -101,6 +104,7 @@ def _write_stream(
     path: Path,
     rate: Fraction,
     audio_path: Path | None,
+    audio_start_seconds: float,
     video_format: VideoFormat,
     title: str,
     synthetic: str,
@@ -117,7 +121,7 @@ def _write_stream(
             if video_format == "webm":
                 container.metadata["DIGITAL_SOURCE_TYPE"] = DIGITAL_SOURCE_TYPE
         stream = _video_stream(container, video_format, rate, width, height)
-        sound = _Sound(container, video_format, audio_path) if audio_path else None
+        sound = _Sound(container, video_format, audio_path, audio_start_seconds) if audio_path else None
         container.start_encoding()
         convert = _YuvConverter(width, height, rate)
         index = 0
@@ -184,7 +188,9 @@ class _YuvConverter:
 class _Sound:
     """Keeps the sound a little ahead of the picture while both are written."""
 
-    def __init__(self, container: OutputContainer, video_format: VideoFormat, audio_path: Path) -> None:
+    def __init__(
+        self, container: OutputContainer, video_format: VideoFormat, audio_path: Path, start_seconds: float
+    ) -> None:
         stream = container.add_stream("aac" if video_format == "mp4" else "libopus", rate=_SOUND_RATE)
         stream.layout, stream.format = "stereo", "fltp" if video_format == "mp4" else "flt"
         stream.bit_rate = 160_000
@@ -193,6 +199,12 @@ class _Sound:
         self._blocks = read_samples(audio_path, _SOUND_RATE, 2)
         self._rest: Samples | None = None
         self._written = 0
+        self._skip(round(start_seconds * _SOUND_RATE))
+
+    def _skip(self, samples: int) -> None:
+        while samples > 0 and (block := next(self._blocks, None)) is not None:
+            self._rest = block[samples:] if len(block) > samples else None
+            samples -= len(block)
 
     def write_until(self, seconds: float) -> None:
         """Encodes sound up to `seconds` after the start, as far as there is any."""

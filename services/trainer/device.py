@@ -1,0 +1,48 @@
+"""Where training computes, and in which precision."""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import TypeVar
+
+import torch
+from torch import nn
+
+from services.common.nn.processors import available_cpus
+
+M = TypeVar("M", bound=nn.Module)
+
+
+@dataclass(frozen=True)
+class Device:
+    """torch: the device. bfloat16: whether convolutions run in bfloat16, where the hardware has instructions for it."""
+
+    torch: torch.device
+    bfloat16: bool
+
+    def place(self, module: M) -> M:
+        """The module on this device, its weights stored channels last, the layout in which convolutions are fastest."""
+        return module.to(self.torch, memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
+
+    def autocast(self) -> AbstractContextManager[object]:
+        """Runs what is inside in bfloat16 where that is faster."""
+        return torch.autocast(self.torch.type, torch.bfloat16, enabled=self.bfloat16)
+
+
+def choose_device(name: str = "auto") -> Device:
+    """The device of that name ("cuda", "mps", "cpu"), or for "auto" the best that there is.
+
+    Raises RuntimeError when the named device is not there.
+    """
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
+    device = torch.device(name)
+    if device.type == "cuda":
+        return Device(device, torch.cuda.is_bf16_supported(including_emulation=False))
+    if device.type == "mps":
+        return Device(device, bfloat16=False)
+    torch.set_num_threads(available_cpus())
+    # On processors without these instructions bfloat16 is emulated, slower than float32.
+    capabilities = torch.cpu.get_capabilities()
+    return Device(device, bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16")))

@@ -1,0 +1,182 @@
+"""How good a performer is on frames that training never saw, beside what copying the nearest training frame gives.
+
+All is measured in the registered camera at a size where the frame's short side is 256 px, whatever the performer's own
+resolution, so that numbers compare; "person" is the matte above one half, grown by 7 px.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from services.common import metrics_image
+from services.common.camera import compose, invert, resize, warp
+from services.common.nn.generator import Generator, window_grid
+from services.common.nn.layer import lay_over
+from services.common.tracks import CameraPath
+from services.trainer.augment import whole_batch
+from services.trainer.data import Picture, Split, StudyFrame, TrainingSet
+from services.trainer.device import Device
+
+Floats = NDArray[np.float32]
+Metrics = dict[str, float]
+
+_SHORT_SIDE_PX = 256
+_MASK_GROWTH_PX = 7
+# Consecutive frames measured at most; more would tell little and cost minutes on long clips.
+MOST_FRAMES = 120
+# Body and feet: what tells one pose from another at a glance.
+_POSE_POINTS = slice(5, 23)
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """metrics: of the generator. nearest: of the baseline. sheet: uint8 (H, W, 3), truth above result."""
+
+    metrics: Metrics
+    nearest: Metrics
+    sheet: Picture
+
+
+@dataclass(frozen=True)
+class _Truth:
+    """One held-out frame at the measuring size."""
+
+    index: int
+    picture: Picture
+    mask: NDArray[np.bool_]
+
+
+def evaluate(
+    generator: Generator,
+    device: Device,
+    split: Split,
+    data: TrainingSet,
+    camera: CameraPath,
+    plate: Picture,
+    frames: Iterable[StudyFrame],
+    seen: Callable[[], None],
+) -> Evaluation:
+    """Measures the generator on the held-out frames (the first `MOST_FRAMES` of them).
+
+    Args:
+        generator: what is measured.
+        device: where it runs.
+        split: which frames are held out, and the window.
+        data: the training frames, for the baseline.
+        camera: the clip's camera path.
+        plate: uint8 (H, W, 3), registered camera.
+        frames: at least those held out.
+        seen: called after each frame; may raise to stop.
+    """
+    height, width = plate.shape[:2]
+    factor = _SHORT_SIDE_PX / min(width, height)
+    size = (max(1, round(width * factor)), max(1, round(height * factor)))
+    small = resize((width, height), size)
+    small_plate = warp(plate, small, size)
+    wanted = split.heldout[:MOST_FRAMES]
+    truths = _read_truths(wanted, camera, small, size, frames, seen)
+    rows: dict[str, list[Picture]] = {"generated": [], "nearest": []}
+    keypoints = split.window.keypoints(split.track)
+    for truth in truths:
+        matrix = compose(split.window.matrices[truth.index], invert(small))
+        windows = {
+            "generated": generate(generator, device, keypoints[truth.index][None], data.resolution)[0],
+            "nearest": _nearest_window(data, keypoints[truth.index]),
+        }
+        for name, window in windows.items():
+            rows[name].append(lay_over(small_plate, window, matrix))
+        seen()
+    return Evaluation(
+        _measure(rows["generated"], truths), _measure(rows["nearest"], truths), _sheet(truths, rows["generated"])
+    )
+
+
+def generate(generator: Generator, device: Device, keypoints: Floats, resolution: int) -> Floats:
+    """Windows float32 (N, H, W, 4) of keypoints (N, 133, 3) in window px."""
+    grid = window_grid(resolution, resolution, device.torch)
+    with torch.inference_mode():
+        planes = generator.draw(torch.from_numpy(keypoints).to(device.torch), *grid)
+        with device.autocast():
+            logits = generator.body(planes)
+        windows: Floats = torch.sigmoid(logits.float()).permute(0, 2, 3, 1).cpu().numpy()
+    return windows
+
+
+def nearest_frame(keypoints: Tensor, wanted: Tensor) -> int:
+    """The row of `keypoints` (F, 133, 3) whose pose is nearest to `wanted` (133, 3), both about their own middle."""
+    points, confidence = keypoints[:, _POSE_POINTS, :2], keypoints[:, _POSE_POINTS, 2:]
+    target, sure = wanted[_POSE_POINTS, :2], wanted[_POSE_POINTS, 2:]
+    weight = confidence * sure + 1e-6
+    difference = points - target
+    middle = (difference * weight).sum(1, keepdim=True) / weight.sum(1, keepdim=True)
+    distance = ((difference - middle).square() * weight).sum((1, 2)) / weight.sum((1, 2))
+    return int(distance.argmin())
+
+
+def _nearest_window(data: TrainingSet, keypoints: Floats) -> Floats:
+    """The nearest training frame's person, cut out by its matte."""
+    row = nearest_frame(data.keypoints, torch.from_numpy(keypoints).to(data.keypoints.device))
+    batch = whole_batch(data, torch.tensor([row], device=data.frames.device))
+    window: Floats = torch.cat([batch.frame, batch.matte], 1)[0].permute(1, 2, 0).cpu().numpy()
+    return window
+
+
+def _read_truths(
+    wanted: NDArray[np.int64],
+    camera: CameraPath,
+    small: NDArray[np.float64],
+    size: tuple[int, int],
+    frames: Iterable[StudyFrame],
+    seen: Callable[[], None],
+) -> list[_Truth]:
+    chosen = {int(index) for index in wanted}
+    truths = []
+    for index, picture, matte in frames:
+        if index in chosen:
+            matrix = compose(small, camera.matrices[index])
+            mask = metrics_image.grow_mask(warp(matte, matrix, size, border="zero"), _MASK_GROWTH_PX)
+            if mask.any():
+                truths.append(_Truth(index, warp(picture, matrix, size), mask))
+            seen()
+    return sorted(truths, key=lambda truth: truth.index)
+
+
+def _measure(results: list[Picture], truths: list[_Truth]) -> Metrics:
+    """Means over the frames; measures that these frames do not define (flicker of a single one) are left out."""
+    rows = []
+    for result, truth in zip(results, truths, strict=True):
+        scores = metrics_image.ssim_map(result, truth.picture)
+        rows.append({
+            "person_ssim": float(scores[truth.mask].mean()),
+            "person_psnr_db": metrics_image.psnr_db(result, truth.picture, truth.mask),
+            "ssim": float(scores.mean()),
+            "psnr_db": metrics_image.psnr_db(result, truth.picture),
+            "sharpness": metrics_image.sharpness(result, truth.picture, truth.mask),
+        })  # fmt: skip
+    if not rows:
+        return {}
+    means = {name: float(np.mean([row[name] for row in rows])) for name in rows[0]}
+    pictures, masks = [truth.picture for truth in truths], [truth.mask for truth in truths]
+    means["flicker"] = metrics_image.flicker(results, pictures, masks)
+    return {name: round(value, 6) for name, value in means.items() if math.isfinite(value)}
+
+
+def _sheet(truths: list[_Truth], results: list[Picture], columns: int = 6) -> Picture:
+    """Truth above result, evenly over the held-out frames, cropped to where the person is in any of them."""
+    if not truths:
+        return np.zeros((_SHORT_SIDE_PX, _SHORT_SIDE_PX, 3), dtype=np.uint8)
+    chosen = np.unique(np.linspace(0, len(truths) - 1, columns).round().astype(int))
+    anywhere = np.logical_or.reduce([truths[i].mask for i in chosen]).astype(np.uint8)
+    x, y, width, height = cv2.boundingRect(anywhere)
+    crop = (slice(y, y + height), slice(x, x + width))
+    top = np.concatenate([truths[i].picture[crop] for i in chosen], axis=1)
+    bottom = np.concatenate([results[i][crop] for i in chosen], axis=1)
+    return np.concatenate([top, bottom])

@@ -1,0 +1,55 @@
+"""gRPC in and out of the trainer."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any
+
+import grpc
+from understudy.v1 import trainer_pb2, trainer_pb2_grpc
+
+from services.common import rpc
+from services.common.stage import Done, Emitted, Progress, StageRunner
+from services.trainer.presets import training_config
+from services.trainer.study import StudyRefs
+from services.trainer.worker import Trainer, TrainRequest, performer_recipe
+
+Context = grpc.aio.ServicerContext[Any, Any]
+Responses = AsyncIterator[trainer_pb2.TrainResponse]
+
+
+class TrainerServicer(trainer_pb2_grpc.TrainerServiceServicer):
+    """Train: a stream of progress and samples that ends with the performer."""
+
+    def __init__(self, runner: StageRunner, worker: Trainer) -> None:
+        self._runner, self._worker = runner, worker
+
+    async def Train(
+        self, request: trainer_pb2.TrainRequest, context: Context
+    ) -> Responses:
+        """See trainer.proto."""
+        del context
+        order = _from_message(request)
+        recipe = performer_recipe(order)
+        async for event in self._runner.run(recipe, lambda job, writer: self._worker.train(order, job, writer)):
+            if isinstance(event, Progress):
+                yield trainer_pb2.TrainResponse(progress=rpc.from_progress(event))
+            elif isinstance(event, Emitted):
+                yield trainer_pb2.TrainResponse(sample=rpc.from_facts(event.facts, trainer_pb2.TrainingSample))
+            elif isinstance(event, Done):
+                # Only after the commit: until then the checkpoint is all that a killed training leaves.
+                await asyncio.to_thread(self._worker.forget_work, recipe)
+                yield trainer_pb2.TrainResponse(performer=rpc.from_artifact(event.artifact, trainer_pb2.Performer))
+
+
+def _from_message(request: trainer_pb2.TrainRequest) -> TrainRequest:
+    refs = StudyRefs(
+        clip=rpc.expect_kind(rpc.to_ref(request.clip), "clip"),
+        track=rpc.expect_kind(rpc.to_ref(request.track), "pose_track"),
+        camera=rpc.expect_kind(rpc.to_ref(request.camera), "camera_path"),
+        matte_shards=[rpc.expect_kind(ref, "matte_shard") for ref in rpc.to_refs(request.matte_shards)],
+        plate=rpc.expect_kind(rpc.to_ref(request.plate), "plate"),
+    )
+    config = training_config(request.preset, request.family, request.iterations, request.seed)
+    return TrainRequest(refs, config)
