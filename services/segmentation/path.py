@@ -17,7 +17,7 @@ _WINDOWS = (5, 9, 15)
 # A frame this far from where both neighbours place it, while they agree, is a wrong measurement.
 _OUTLIER_PX = 3.0
 # Measured displacements below this, or below the measurement's own noise, are those of a still camera.
-_STILL_PX = 0.3
+_STILL_PX = 0.5
 
 
 @dataclass
