@@ -68,7 +68,7 @@ class StageClients:
         """Whether each service is SERVING."""
 
         async def ask(service: str) -> bool:
-            stub = health_pb2_grpc.HealthStub(self._channels[service])
+            stub: Any = health_pb2_grpc.HealthStub(self._channels[service])
             try:
                 answer = await stub.Check(health_pb2.HealthCheckRequest(), timeout=2)
             except grpc.aio.AioRpcError:

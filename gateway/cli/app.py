@@ -1,0 +1,163 @@
+"""The program `understudy`."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+import threading
+from pathlib import Path
+from typing import Annotated, NoReturn
+
+import typer
+from rich.console import Console
+
+from gateway.cli.display import Display, JsonDisplay, TerminalDisplay, duration
+from gateway.cli.exits import Exit, exit_code
+from gateway.cli.home import Home
+from gateway.cli.resources import HomeOption, JsonOption, resource_app, transfers_app
+from gateway.cli.stack import Stack
+from gateway.cli.transfer import Job, Part, interruptible, run_transfer
+from gateway.resources import Transfer, TransferOptions
+from services.common.errors import InvalidOption, UnderstudyError
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="Give it two videos; it returns the one person dancing the other's dance.",
+)
+app.add_typer(transfers_app(), name="transfers")
+app.add_typer(resource_app("performers"), name="performers")
+app.add_typer(resource_app("clips"), name="clips")
+
+PRESETS = ("preview", "standard", "hd")
+MODES = ("global", "limbs")
+
+
+def main() -> NoReturn:
+    """Runs the program; every error of ours becomes one line and an exit code (gateway/cli/exits.py)."""
+    as_json = "--json" in sys.argv
+    try:
+        app(standalone_mode=True)
+    except KeyboardInterrupt:
+        _say(as_json, "stopped; the same command goes on where it stopped", "CANCELLED")
+        sys.exit(Exit.INTERRUPTED)
+    except UnderstudyError as error:
+        _say(as_json, error.message, error.reason, error.metadata)
+        sys.exit(exit_code(type(error)))
+    sys.exit(Exit.OK)
+
+
+def _say(as_json: bool, message: str, reason: str, metadata: dict[str, str] | None = None) -> None:
+    if as_json:
+        JsonDisplay().emit("error", reason=reason, message=message, metadata=metadata or {})
+    else:
+        Console(stderr=True, soft_wrap=True, highlight=False).print(f"understudy: {message}", markup=False)
+
+
+@app.command()
+def transfer(
+    source: Annotated[str, typer.Argument(help="Video of the dance: a file or an http(s) address.")],
+    target: Annotated[str, typer.Argument(help="Video of the person who shall dance it.")] = "",
+    output: Annotated[Path, typer.Option("-o", "--output", help="Result: .mp4, .webm or .gif.")] = Path("out.mp4"),
+    performer: Annotated[str, typer.Option(help="A trained performer's name or id, instead of TARGET.")] = "",
+    preset: Annotated[str, typer.Option(help="preview, standard or hd.")] = "preview",
+    mode: Annotated[str, typer.Option(help="How the dance is fitted to the body: global or limbs.")] = "global",
+    side_by_side: Annotated[bool, typer.Option("--side-by-side", help="Also source, pose and result.")] = False,
+    start: Annotated[float, typer.Option(min=0, help="Start in the source, seconds.")] = 0.0,
+    end: Annotated[float, typer.Option(min=0, help="End in the source, seconds; 0 is its end.")] = 0.0,
+    max_frames: Annotated[int, typer.Option(min=0, help="Most frames of the source; 0 is all.")] = 0,
+    target_start: Annotated[float, typer.Option(min=0, help="Start in the target, seconds.")] = 0.0,
+    target_end: Annotated[float, typer.Option(min=0, help="End in the target, seconds.")] = 0.0,
+    target_max_frames: Annotated[int, typer.Option(min=0, help="Most frames of the target.")] = 0,
+    source_person: Annotated[str, typer.Option(help="largest, left, right, index:N, point:X,Y@FRAME.")] = "",
+    target_person: Annotated[str, typer.Option(help="The same for the target.")] = "",
+    name: Annotated[str, typer.Option(help="Name for the new performer.")] = "",
+    iterations: Annotated[int, typer.Option(min=0, help="Training iterations; 0 is the preset's.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the training.")] = 0,
+    home: HomeOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Makes TARGET dance SOURCE's dance."""
+    _one_of("--preset", preset, PRESETS)
+    _one_of("--mode", mode, MODES)
+    job = Job(
+        Part(source, start, end, max_frames, source_person),
+        Part(target, target_start, target_end, target_max_frames, target_person) if target else None,
+        performer,
+        output,
+        TransferOptions.model_validate(
+            {
+                "preset": preset,
+                "normalization": mode,
+                "formats": [output.suffix.lower().lstrip(".")] if output.suffix else [],
+                "side_by_side": side_by_side,
+                "iterations": iterations,
+                "seed": seed,
+                "performer_name": name,
+            }
+        )
+        if output.suffix.lower() in {".mp4", ".gif", ".webm"}
+        else TransferOptions(),
+    )
+    display: Display = JsonDisplay() if as_json else TerminalDisplay(Console(stderr=True, highlight=False))
+    with display:
+        finished = run_transfer(job, home, display)
+    if isinstance(display, JsonDisplay):
+        display.emit("result", output=str(output), transfer=finished.model_dump(mode="json"))
+    else:
+        _report(job, finished)
+
+
+def _report(job: Job, finished: Transfer) -> None:
+    console = Console(highlight=False, soft_wrap=True)
+    for warning in finished.warnings:
+        console.print(f"note: {warning}", markup=False)
+    if "person_ssim" in finished.metrics:
+        nearest = finished.nearest_metrics.get("person_ssim", float("nan"))
+        console.print(
+            f"held-out person SSIM {finished.metrics['person_ssim']:.3f} (nearest training frame: {nearest:.3f})"
+        )
+    console.print(f"{job.output}: {finished.summary}, {duration(finished.elapsed_seconds)}", markup=False)
+
+
+@app.command()
+def up(
+    port: Annotated[int, typer.Option(min=0, max=65535, help="HTTP port on loopback; 0 takes a free one.")] = 8080,
+    grpc_port: Annotated[int, typer.Option(min=0, max=65535, help="gRPC port on loopback; 0 takes a free one.")] = 0,
+    home: HomeOption = None,
+) -> None:
+    """Keeps gateway and services running until Ctrl-C."""
+    console = Console(stderr=True, highlight=False, soft_wrap=True)
+    opened = Home.open(home)
+    with (
+        contextlib.suppress(KeyboardInterrupt),
+        interruptible(),
+        Stack(opened, console.print, http_port=port, grpc_port=grpc_port) as stack,
+    ):
+        console.print(f"HTTP {stack.url} (API: {stack.url}/docs), gRPC 127.0.0.1:{stack.grpc_port}")
+        console.print(f"data in {opened.path}; Ctrl-C stops")
+        while not threading.Event().wait(0.5):
+            stack.check()
+
+
+@app.command()
+def doctor(home: HomeOption = None, as_json: JsonOption = False) -> None:
+    """Says whether this machine has what it needs, and what to do when it has not."""
+    from gateway.cli.doctor import examine
+
+    if not examine(home, as_json=as_json):
+        sys.exit(Exit.FAILED)
+
+
+@app.command(hidden=True)
+def demo(folder: Path, home: HomeOption = None) -> None:
+    """A transfer between two synthetic dancers, measured against the truth: `make demo`."""
+    from gateway.cli.demo import run_demo
+
+    run_demo(folder, home)
+
+
+def _one_of(option: str, value: str, choices: tuple[str, ...]) -> None:
+    if value not in choices:
+        raise InvalidOption(f"{option} {value}: choose one of {', '.join(choices)}", option=option)
