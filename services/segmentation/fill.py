@@ -36,12 +36,12 @@ def _pull_push(weighted: NDArray[np.float32], weight: NDArray[np.float32]) -> ND
     """Colours (h, w, 3) everywhere from weighted colours and weights (h, w), 0..1."""
     height, width = weight.shape
     known = weight > 0
-    own = weighted / np.maximum(weight, np.float32(1e-6))[:, :, None]
+    own = np.asarray(weighted / np.maximum(weight, np.float32(1e-6))[:, :, None], dtype=np.float32)
     if known.all() or height * width == 1:
         return own
     size = ((width + 1) // 2, (height + 1) // 2)
-    sums = cv2.resize(weighted, size, interpolation=cv2.INTER_AREA)
-    weights = cv2.resize(weight, size, interpolation=cv2.INTER_AREA)
+    sums = np.asarray(cv2.resize(weighted, size, interpolation=cv2.INTER_AREA), dtype=np.float32)
+    weights = np.asarray(cv2.resize(weight, size, interpolation=cv2.INTER_AREA), dtype=np.float32)
     # A cell is as trusted as its best quarter: a lone seen pixel speaks for its whole cell.
     gain = np.minimum(np.float32(1) / np.maximum(weights, np.float32(1e-6)), np.float32(4))
     coarse = _pull_push(sums * gain[:, :, None], weights * gain)

@@ -22,7 +22,8 @@ Points = NDArray[np.float32]
 _MAX_POINTS = 500
 _MIN_POINTS = 14
 _POINT_DISTANCE_PX = 9.0
-_FLOW = {"winSize": (21, 21), "maxLevel": 3}
+_WINDOW_PX = 21
+_PYRAMID_LEVELS = 3
 _FORWARD_BACKWARD_PX = 0.6
 _RANSAC_PX = 1.5
 _MIN_INLIER_SHARE = 0.4
@@ -108,12 +109,10 @@ def _measure_once(reference: Reference, gray: Gray, people: Mask, guess: camera.
     if len(here) < _MIN_POINTS:
         return None
     # RANSAC of OpenCV starts from one fixed seed at each call: the same frames give the same camera.
-    matrix, chosen = cv2.estimateAffinePartial2D(
+    _, chosen = cv2.estimateAffinePartial2D(
         here, there, method=cv2.RANSAC, ransacReprojThreshold=_RANSAC_PX, maxIters=500, confidence=0.995
     )
-    if matrix is None or chosen is None:
-        return None
-    inliers = np.asarray(chosen).ravel().astype(bool)
+    inliers = np.asarray(chosen).ravel().astype(bool)  # none at all when there is no map
     if inliers.sum() < max(_MIN_POINTS, _MIN_INLIER_SHARE * len(here)):
         return None
     return _refined(here, there, inliers, len(reference.points), width, height)
@@ -122,11 +121,18 @@ def _measure_once(reference: Reference, gray: Gray, people: Mask, guess: camera.
 def _follow(reference: Reference, guessed: Gray) -> tuple[Points, Points]:
     """Points of the reference that flow finds in `guessed` and brings back to where they came from."""
     start = reference.points[:, None]
-    ahead, found, _ = cv2.calcOpticalFlowPyrLK(reference.gray, guessed, start, None, **_FLOW)  # type: ignore[call-overload]
-    back, found_back, _ = cv2.calcOpticalFlowPyrLK(guessed, reference.gray, ahead, None, **_FLOW)
-    returned = np.linalg.norm((back - start).reshape(-1, 2), axis=1) < _FORWARD_BACKWARD_PX
-    good = returned & (found.ravel() == 1) & (found_back.ravel() == 1)
-    return reference.points[good], ahead.reshape(-1, 2)[good]
+    ahead, found = _flow(reference.gray, guessed, start)
+    back, found_back = _flow(guessed, reference.gray, ahead)
+    returned = np.linalg.norm((back - start)[:, 0], axis=1) < _FORWARD_BACKWARD_PX
+    good = returned & found & found_back
+    return reference.points[good], ahead[good, 0]
+
+
+def _flow(first: Gray, second: Gray, points: Points) -> tuple[Points, NDArray[np.bool_]]:
+    """Where points (N, 1, 2) of the first picture are in the second, and which were found."""
+    size, guess = (_WINDOW_PX, _WINDOW_PX), points.copy()
+    moved, found, _ = cv2.calcOpticalFlowPyrLK(first, second, points, guess, winSize=size, maxLevel=_PYRAMID_LEVELS)
+    return np.asarray(moved, dtype=np.float32), np.asarray(found).ravel() == 1
 
 
 def _inside(points: Points, people: Mask) -> NDArray[np.bool_]:

@@ -138,7 +138,7 @@ def _outliers(path: MeasuredPath) -> NDArray[np.bool_]:
 
 
 def _local_quadratic(states: NDArray[np.float64], window: int) -> tuple[NDArray[np.float64], float]:
-    """Savitzky and Golay (1964): each value from the parabola through its window. Also the weight of the value itself."""
+    """Savitzky and Golay (1964): each value from the parabola through its window; and its own weight in that."""
     half = window // 2
     offsets = np.arange(-half, half + 1)
     design = np.stack([np.ones(window), offsets, offsets**2], axis=1).astype(np.float64)

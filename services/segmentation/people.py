@@ -44,7 +44,8 @@ def crown(keypoints: Keypoints) -> NDArray[np.float64]:
     if not head or not neck:
         return np.zeros((0, 2))
     middle = keypoints[head, :2].mean(axis=0, dtype=np.float64)
-    return (middle + 0.7 * (middle - keypoints[neck, :2].mean(axis=0, dtype=np.float64)))[None]
+    base = keypoints[neck, :2].mean(axis=0, dtype=np.float64)
+    return np.asarray(middle + 0.7 * (middle - base), dtype=np.float64)[None]
 
 
 def silhouette(keypoints: Keypoints, height: int, width: int, *, scale: float = 1.0, grow: float = 1.0) -> Mask:

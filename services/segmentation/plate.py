@@ -69,7 +69,7 @@ class Plate:
 
 
 def build_plate(
-    frames: PlateFrames, matrices: NDArray[np.float64], step: Callable[[int, int], None] = lambda done, total: None
+    frames: PlateFrames, matrices: NDArray[np.float64], step: Callable[[int, int], None] = lambda _done, _total: None
 ) -> Plate:
     """The plate of a clip.
 

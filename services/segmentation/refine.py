@@ -33,13 +33,14 @@ def guided_filter(guide: Image, alpha: Alpha, radius: int) -> Alpha:
     colours = np.asarray(cv2.resize(guide, small, interpolation=cv2.INTER_AREA), np.float32) / np.float32(255)
     coarse = np.asarray(cv2.resize(alpha, small, interpolation=cv2.INTER_AREA), np.float32)
     size = 2 * max(1, round(radius / step)) + 1
-    lines = [cv2.blur(line, (size, size)) for line in _local_lines(colours, coarse, (size, size))]
+    lines = [
+        np.asarray(cv2.blur(line, (size, size)), np.float32) for line in _local_lines(colours, coarse, (size, size))
+    ]
     # Haze taken off here, on the small grid: the same line, steeper.
     gain = np.float32(1 / (1 - 2 * _HAZE))
-    red, green, blue = (cv2.resize(line * (gain / 255), (width, height)) for line in lines[:3])
-    refined = cv2.resize((lines[3] - np.float32(_HAZE)) * gain, (width, height))
-    for weight, plane in zip((red, green, blue), cv2.split(guide), strict=True):
-        refined += weight * plane
+    refined = np.asarray(cv2.resize((lines[3] - np.float32(_HAZE)) * gain, (width, height)), np.float32)
+    for line, plane in zip(lines[:3], cv2.split(guide), strict=True):
+        refined += np.asarray(cv2.resize(line * (gain / 255), (width, height)), np.float32) * plane
     return np.clip(refined, 0, 1, out=refined)
 
 

@@ -55,7 +55,7 @@ class Registration:
 def register_camera(
     frames: GrayFrames,
     people: Callable[[int], list[Keypoints]],
-    step: Callable[[int], None] = lambda done: None,
+    step: Callable[[int], None] = lambda _done: None,
 ) -> Registration:
     """Register every frame of a clip.
 
@@ -99,9 +99,7 @@ class _Tracker:
                 return reference
         return None
 
-    def follow(
-        self, root: flow.Reference, indices: range
-    ) -> Iterator[tuple[int, flow.Fit | None, camera.Matrix]]:
+    def follow(self, root: flow.Reference, indices: range) -> Iterator[tuple[int, flow.Fit | None, camera.Matrix]]:
         """Frame by frame away from the root: (index, the fit or None, the frame's map to the root)."""
         key, guess = root, camera.identity()
         last: tuple[int, NDArray[np.uint8], NDArray[np.uint8]] | None = None
