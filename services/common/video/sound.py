@@ -45,7 +45,7 @@ def extract_audio(path: Path, facts: VideoFacts, destination: Path, check: Calla
             # Sound packets are short and all key: a second before the start is early enough.
             container.seek(int((start - 1.0) * av.time_base), backward=True)
         blocks = _on_time(_decoded(container, stream, rate, channels, check), rate, channels, start)
-        return _write_flac(blocks, destination, rate, channels, round(facts.duration_seconds * rate))
+        return write_flac(blocks, destination, rate, channels, round(facts.duration_seconds * rate))
     finally:
         container.close()
 
@@ -115,7 +115,8 @@ def _on_time(
             position += len(block)
 
 
-def _write_flac(blocks: Iterator[Samples], destination: Path, rate: int, channels: int, length: int) -> bool:
+def write_flac(blocks: Iterator[Samples], destination: Path, rate: int, channels: int, length: int) -> bool:
+    """Writes at most `length` samples as FLAC in Matroska; no file and False when there are none."""
     written = 0
     with av.open(str(destination), "w", format="matroska", container_options={"fflags": "+bitexact"}) as container:
         stream = container.add_stream("flac", rate=rate)
