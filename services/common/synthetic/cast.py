@@ -37,7 +37,7 @@ BO: Final = Dancer(
 STUDIO: Final = Scene(seed=11, wall=(196, 190, 176), floor=(150, 112, 78), drift=1.0)
 """Ada's room, filmed by a steady hand."""
 HALL: Final = Scene(
-    seed=5, wall=(120, 150, 168), floor=(120, 104, 92), camera_distance=5.4, camera_height=1.3, horizon=0.46
+    seed=5, wall=(120, 150, 168), floor=(120, 104, 92), camera_distance=4.7, camera_height=1.3, horizon=0.45
 )
 """Bo's room, filmed from a tripod."""
 
