@@ -1,7 +1,8 @@
 """The networks that the stages run: where each comes from, under which licence, and its SHA-256.
 
-`python -m services.common.weights prepare` copies them out of the package that carries them, verifies each, and
-builds the `.task` bundles that MediaPipe Tasks reads. At run time a backend asks `weight_path(weights_dir, name)`.
+`python -m services.common.weights prepare PACKAGE DESTINATION` copies them out of the package that carries them,
+verifies each, and builds the `.task` bundles that MediaPipe Tasks reads. `manifest.json` is written last: with it the
+folder is complete. At run time a backend asks `weight_path(weights_dir, name)`.
 """
 
 from __future__ import annotations
@@ -9,17 +10,19 @@ from __future__ import annotations
 import argparse
 import hashlib
 import io
+import json
 import os
 import sys
 import tempfile
 import zipfile
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from services.common.errors import DataCorrupted, WeightsMissing
 
 MEDIAPIPE_PACKAGE = "mediapipe==0.10.21"
+MANIFEST = "manifest.json"
 
 
 @dataclass(frozen=True)
@@ -107,11 +110,6 @@ def default_weights_dir() -> Path:
     return Path(sys.prefix) / "share" / "understudy" / "weights"
 
 
-def default_package_dir() -> Path:
-    """Folder inside the running virtual environment where set-up unpacks the packages that carry the networks."""
-    return Path(sys.prefix) / "share" / "understudy" / "packages"
-
-
 def weight_path(weights_dir: Path, name: str) -> Path:
     """Path of a network or bundle by its name in `WEIGHTS` or `BUNDLES`.
 
@@ -130,11 +128,14 @@ def weight_path(weights_dir: Path, name: str) -> Path:
     return path
 
 
-def load_weight(weights_dir: Path, name: str) -> bytes:
-    """Bytes of a network in `WEIGHTS`, verified. Raises WeightsMissing or DataCorrupted."""
-    data = weight_path(weights_dir, name).read_bytes()
-    _verify(WEIGHTS[name], data)
-    return data
+def verified_weight_path(weights_dir: Path, name: str) -> Path:
+    """Path of a network in `WEIGHTS` whose bytes were just compared with its SHA-256.
+
+    Raises WeightsMissing or DataCorrupted.
+    """
+    path = weight_path(weights_dir, name)
+    _verify(WEIGHTS[name], path.read_bytes())
+    return path
 
 
 def weights_digest(names: Iterable[str]) -> str:
@@ -149,12 +150,12 @@ def weights_digest(names: Iterable[str]) -> str:
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()
 
 
-def prepare(destination: Path, package: Path) -> list[str]:
+def prepare(package: Path, destination: Path) -> list[str]:
     """Fill `destination` with every network and bundle that is not there yet, each written atomically.
 
     Args:
-        destination: the weights folder, made when absent.
         package: a wheel file, or a folder that a wheel was unpacked into.
+        destination: the weights folder, made when absent.
 
     Returns: names that were written; empty when everything was in place.
     Raises: WeightsMissing when the package lacks a network, DataCorrupted when its bytes are not the known ones.
@@ -176,7 +177,15 @@ def prepare(destination: Path, package: Path) -> list[str]:
             continue
         _write_atomically(path, _build_bundle(destination, name, parts))
         written.append(name)
+    _write_atomically(destination / MANIFEST, _manifest().encode())
     return written
+
+
+def _manifest() -> str:
+    """What the folder holds: source, licence and digest of every network, for people and for the deployment."""
+    networks = {weight.name: asdict(weight) for weight in WEIGHTS.values()}
+    bundles = {name: {"digest": weights_digest([name])} for name in BUNDLES}
+    return json.dumps({"networks": networks, "bundles": bundles}, indent=2, sort_keys=True) + "\n"
 
 
 def _read_member(package: Path, weight: Weight) -> bytes:
@@ -228,7 +237,9 @@ def _build_bundle(weights_dir: Path, name: str, parts: Sequence[BundlePart]) -> 
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED) as bundle:
         bundle.comment = weights_digest([name]).encode()
         for part in parts:
-            network = _with_normalization(load_weight(weights_dir, part.weight), part.mean, part.std)
+            network = _with_normalization(
+                verified_weight_path(weights_dir, part.weight).read_bytes(), part.mean, part.std
+            )
             bundle.writestr(zipfile.ZipInfo(part.name, date_time=(1980, 1, 1, 0, 0, 0)), network)
     return buffer.getvalue()
 
@@ -277,11 +288,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m services.common.weights", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
     command = commands.add_parser("prepare", help="fill the weights folder from the unpacked package")
+    command.add_argument("package", type=Path, help="the wheel, or the folder that it is unpacked in")
     command.add_argument("destination", nargs="?", type=Path, default=default_weights_dir())
-    command.add_argument("--package", type=Path, default=default_package_dir(), help="wheel, or folder it is unpacked in")
     options = parser.parse_args(arguments)
     try:
-        written = prepare(options.destination, options.package)
+        written = prepare(options.package, options.destination)
     except (WeightsMissing, DataCorrupted) as error:
         sys.stderr.write(f"{error}\n")
         return 1

@@ -1,0 +1,62 @@
+"""Smoothing without lag: every place is the value of a parabola fitted to its neighbours in time, before and after.
+
+A weighted local quadratic (Savitzky and Golay 1964; Cleveland 1979): the weights are a Gaussian in time, centred on
+the frame, times the squared confidence, so a joint that was lost is drawn through by the frames that saw it. Centred
+means zero phase: peaks stay at their frames, where an exponential or one-euro filter would move them.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from services.common.skeleton import FACE, KEYPOINT_COUNT, LEFT_HAND, RIGHT_HAND
+
+# Width of the Gaussian, seconds. Hands and face are found from finer crops and are lighter, so they keep more.
+_BODY_SECONDS = 0.06
+_FINE_SECONDS = 0.045
+# Keeps the slope and curvature of a window with too few sure points near zero.
+_RIDGE = 1e-3
+_WINDOW_SIGMAS = 3.0
+# A keypoint this unsure stays unknown unless its neighbours in time know it.
+_KNOWN = 0.05
+
+
+def smooth(keypoints: NDArray[np.float32], valid: NDArray[np.bool_], frame_rate: float) -> NDArray[np.float32]:
+    """Smoothed keypoints, float32 (T, 133, 3); confidences are kept, invalid frames take no part and are zero."""
+    sigma = np.full(KEYPOINT_COUNT, _BODY_SECONDS)
+    for part in (FACE, LEFT_HAND, RIGHT_HAND):
+        sigma[part] = _FINE_SECONDS
+    weights = np.where(valid[:, None], keypoints[:, :, 2].astype(np.float64) ** 2, 0.0)
+    smoothed = _local_quadratic(keypoints[:, :, :2].astype(np.float64), weights, sigma * frame_rate)
+    known = valid[:, None] & (keypoints[:, :, 2] >= _KNOWN)
+    result = np.concatenate([smoothed, keypoints[:, :, 2:].astype(np.float64)], axis=2)
+    return np.where(known[:, :, None], result, 0.0).astype(np.float32)
+
+
+def _local_quadratic(
+    places: NDArray[np.float64], weights: NDArray[np.float64], sigma: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """places (T, K, 2), weights (T, K), sigma (K,) in frames. Returns (T, K, 2)."""
+    frames, count = weights.shape
+    reach = int(np.ceil(_WINDOW_SIGMAS * sigma.max()))
+    moments = np.zeros((5, frames, count))
+    sums = np.zeros((3, frames, count, 2))
+    for offset in range(-reach, reach + 1):
+        low, high = max(0, -offset), min(frames, frames - offset)
+        if low >= high:
+            continue
+        bell = np.exp(-((offset / np.maximum(sigma, 1e-6)) ** 2) / 2)
+        weight = weights[low + offset : high + offset] * bell
+        place = places[low + offset : high + offset]
+        for power in range(5):
+            moments[power, low:high] += weight * offset**power
+        for power in range(3):
+            sums[power, low:high] += (weight * offset**power)[:, :, None] * place
+    matrix = np.stack([moments[[i, i + 1, i + 2]] for i in range(3)]).transpose(2, 3, 0, 1)
+    ridge = _RIDGE * moments[0]
+    matrix[:, :, 1, 1] += ridge
+    matrix[:, :, 2, 2] += ridge
+    matrix[moments[0] <= 0] = np.eye(3)
+    coefficients = np.linalg.solve(matrix, sums.transpose(1, 2, 0, 3))
+    return np.asarray(coefficients[:, :, 0], dtype=np.float64)
