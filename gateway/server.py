@@ -59,7 +59,7 @@ async def serving(settings: GatewaySettings) -> AsyncIterator[Running]:
     registry = CollectorRegistry()
     if queue is not None:
         workflow.configure(settings)
-        workflow.launch(settings, conductor)
+        await workflow.launch(settings, conductor)
     server, grpc_port = await _start_grpc(understudy, settings, registry)
     web, http_port, web_task = await _start_http(understudy, settings, registry)
     try:

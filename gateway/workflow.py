@@ -69,11 +69,11 @@ def configure(settings: GatewaySettings) -> None:
     DBOS(config=config)
 
 
-def launch(settings: GatewaySettings, conductor: Conductor) -> None:
-    """Starts the queue and recovers unfinished transfers. Call it on the event loop that the transfers will use."""
+async def launch(settings: GatewaySettings, conductor: Conductor) -> None:
+    """Starts the queue and recovers unfinished transfers, which run on the event loop that this is called on."""
     _conductors[_THE] = conductor
     DBOS.launch()
-    DBOS.register_queue(
+    await DBOS.register_queue_async(
         QUEUE,
         worker_concurrency=settings.concurrent_transfers,
         polling_interval_sec=0.2,
