@@ -14,8 +14,11 @@ Matrices = NDArray[np.float64]
 
 # Windows of local quadratic smoothing that are tried, frames.
 _WINDOWS = (5, 9, 15)
-# A frame this far from where both neighbours place it, while they agree, is a wrong measurement.
+# A frame this far from where both neighbours place it, while they agree and nothing of the kind happens around, is a
+# wrong measurement.
 _OUTLIER_PX = 3.0
+_OUTLIER_TIMES = 5.0  # the usual jump of the frames around
+_AROUND = 7  # frames to either side
 # Measured displacements below this, or below the measurement's own noise, are those of a still camera.
 _STILL_PX = 0.5
 
@@ -133,7 +136,9 @@ def _outliers(path: MeasuredPath) -> NDArray[np.bool_]:
     before, here, after = states[:-2], states[1:-1], states[2:]
     jump = _difference(here, (before + after) / 2, path.width, path.height)
     agree = _difference(before, after, path.width, path.height)
-    outlier[index[1:-1]] = (jump > _OUTLIER_PX) & (jump > 3 * agree)
+    padded = np.pad(jump, _AROUND, mode="reflect" if len(jump) > _AROUND else "edge")
+    usual = np.median(np.lib.stride_tricks.sliding_window_view(padded, 2 * _AROUND + 1), axis=1)
+    outlier[index[1:-1]] = (jump > _OUTLIER_PX) & (jump > 3 * agree) & (jump > _OUTLIER_TIMES * usual)
     return outlier
 
 

@@ -36,8 +36,11 @@ _LARGE_ERROR = 10.0
 class PlateFrames(Protocol):
     """A clip's frames and what hides the background in them, as filmed."""
 
-    width: int
-    height: int
+    @property
+    def width(self) -> int: ...
+
+    @property
+    def height(self) -> int: ...
 
     def __len__(self) -> int: ...
 

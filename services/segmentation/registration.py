@@ -29,8 +29,13 @@ _TOO_FEW_REGISTERED = 0.8
 class GrayFrames(Protocol):
     """Frames of a clip for measurement."""
 
-    width: int  # of the full frame, px
-    height: int
+    @property
+    def width(self) -> int:
+        """Of the full frame, px."""
+        ...
+
+    @property
+    def height(self) -> int: ...
 
     def __len__(self) -> int: ...
 
