@@ -52,7 +52,7 @@ class UnderstudyError(Exception):
     reason: ClassVar[str] = "INTERNAL"
     retryable: ClassVar[bool] = False
 
-    def __init__(self, message: str, **metadata: object) -> None:
+    def __init__(self, message: str, /, **metadata: object) -> None:
         super().__init__(message)
         self.message = message
         self.metadata: dict[str, str] = {name: str(value) for name, value in metadata.items()}

@@ -10,14 +10,25 @@ from typing import Final, Protocol, runtime_checkable
 
 from services.common.errors import InvalidOption
 
-_SAFE_KEY: Final = re.compile(r"[A-Za-z0-9_.=-]+(/[A-Za-z0-9_.=-]+)*")
+_SAFE_PART: Final = r"[A-Za-z0-9_=-][A-Za-z0-9_.=-]*"
+_SAFE_KEY: Final = re.compile(rf"{_SAFE_PART}(/{_SAFE_PART})*")
+_LONGEST_KEY: Final = 512
+_LONGEST_PART: Final = 200  # file systems take 255 bytes; temporary files add to the name
 
 
 def checked_key(key: str) -> str:
     """The key itself when it is safe on every store; raises InvalidOption for anything that could climb or hide."""
-    if not _SAFE_KEY.fullmatch(key) or any(part in {".", ".."} for part in key.split("/")) or len(key) > 512:
+    longest = max(len(part) for part in key.split("/"))
+    if not _SAFE_KEY.fullmatch(key) or len(key) > _LONGEST_KEY or longest > _LONGEST_PART:
         raise InvalidOption(f"not a usable object key: {key!r}", key=key)
     return key
+
+
+def checked_prefix(prefix: str) -> str:
+    """The prefix itself when keys can start with it; raises InvalidOption otherwise."""
+    if prefix:
+        checked_key(prefix.removesuffix("/"))
+    return prefix
 
 
 @dataclass(frozen=True)
@@ -31,10 +42,11 @@ class ObjectInfo:
 
 @runtime_checkable
 class ObjectStore(Protocol):
-    """Objects by key; keys are relative paths with `/`.
+    """Objects by key; keys are relative paths with `/`, and no key is the folder of another.
 
-    Every call raises StoreUnavailable when the store does not answer and StorageFull when there is no room;
-    calls that read raise ObjectNotFound.
+    Every call raises StoreUnavailable when the store does not answer, Forbidden when it refuses, StorageFull when
+    there is no room (on the local disk too, for calls that write a local file) and InvalidOption for a key that is
+    not usable; calls that read raise ObjectNotFound.
     """
 
     def put(self, key: str, data: bytes) -> None:
@@ -50,7 +62,7 @@ class ObjectStore(Protocol):
         """All bytes of the object."""
 
     def get_range(self, key: str, first_byte: int, byte_count: int) -> bytes:
-        """`byte_count` bytes from `first_byte` on; fewer at the object's end."""
+        """`byte_count` bytes from `first_byte` on, both at least 0; fewer, or none, at the object's end."""
 
     def get_file(self, key: str, path: Path) -> None:
         """Copies the object to `path`, which appears whole or not at all."""

@@ -8,36 +8,19 @@ link(2), which refuses an existing name: exactly one of racing writers wins.
 from __future__ import annotations
 
 import contextlib
-import errno
 import os
 import shutil
+import stat
 import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import BinaryIO
 
-from services.common.errors import Forbidden, ObjectNotFound, StorageFull, StoreUnavailable
-from services.common.store.base import ObjectInfo, checked_key
+from services.common.errors import InvalidOption, ObjectNotFound, StoreUnavailable
+from services.common.store.base import ObjectInfo, checked_key, checked_prefix
+from services.common.store.disk import disk_errors
 
-_TEMPORARY = ".tmp"
-
-
-@contextlib.contextmanager
-def _translated(root: Path) -> Iterator[None]:
-    try:
-        yield
-    except (FileNotFoundError, FileExistsError):
-        raise
-    except OSError as error:
-        if error.errno in {errno.ENOSPC, errno.EDQUOT}:
-            raise StorageFull(
-                f"no room left under {root}: free some space (`understudy clips delete`, `understudy transfers "
-                "delete`) or choose another folder with --home, then run the same command again",
-                path=root,
-            ) from error
-        if error.errno in {errno.EACCES, errno.EPERM, errno.EROFS}:
-            raise Forbidden(f"may not write under {root}: {error.strerror}", path=root) from error
-        raise StoreUnavailable(f"the store under {root} does not answer: {error}", path=root) from error
+_TEMPORARY = ".tmp"  # no key begins with a dot
 
 
 class FileObjectStore:
@@ -45,7 +28,7 @@ class FileObjectStore:
 
     def __init__(self, root: Path) -> None:
         self._root = root.absolute()
-        with _translated(self._root):
+        with disk_errors(self._root):
             (self._root / _TEMPORARY).mkdir(parents=True, exist_ok=True)
 
     def path(self, key: str) -> Path:
@@ -70,53 +53,56 @@ class FileObjectStore:
         return True
 
     def get(self, key: str) -> bytes:
-        try:
-            with _translated(self._root):
-                return self.path(key).read_bytes()
-        except (FileNotFoundError, NotADirectoryError):
-            raise _missing(key) from None
+        with self._reading(key) as path:
+            return path.read_bytes()
 
     def get_range(self, key: str, first_byte: int, byte_count: int) -> bytes:
-        try:
-            with _translated(self._root), self.path(key).open("rb") as file:
-                file.seek(first_byte)
-                return file.read(byte_count)
-        except FileNotFoundError:
-            raise _missing(key) from None
+        with self._reading(key) as path, path.open("rb") as file:
+            file.seek(first_byte)
+            return file.read(max(0, byte_count))
 
     def get_file(self, key: str, path: Path) -> None:
         part = path.with_name(f"{path.name}.{uuid.uuid4().hex}{_TEMPORARY}")
         try:
-            with _translated(self._root):
-                shutil.copyfile(self.path(key), part)
+            with self._reading(key) as source:
+                file = source.open("rb")
+            with file, disk_errors(path.parent):
+                with part.open("wb") as copy:
+                    shutil.copyfileobj(file, copy, 1 << 20)
                 os.replace(part, path)
-        except FileNotFoundError:
-            raise _missing(key) from None
         finally:
             part.unlink(missing_ok=True)
 
     def stat(self, key: str) -> ObjectInfo | None:
         try:
-            with _translated(self._root):
-                status = self.path(key).stat()
-        except FileNotFoundError:
+            with self._reading(key) as path:
+                status = path.stat()
+                if stat.S_ISDIR(status.st_mode):  # a folder of objects is none
+                    return None
+        except ObjectNotFound:
             return None
         return ObjectInfo(key, status.st_size, status.st_mtime)
 
     def list(self, prefix: str) -> Iterator[ObjectInfo]:
-        folder = self._root / prefix.rpartition("/")[0]
-        for path in sorted(folder.rglob("*")):
-            key = path.relative_to(self._root).as_posix()
-            if key.startswith(prefix) and not key.startswith(_TEMPORARY):
-                with contextlib.suppress(FileNotFoundError):  # deleted while we list
-                    status = path.stat()
-                    if path.is_file():
-                        yield ObjectInfo(key, status.st_size, status.st_mtime)
+        keys: list[str] = []
+        top = self._root / checked_prefix(prefix).rpartition("/")[0]
+        with disk_errors(self._root):
+            for folder, folders, names in os.walk(top, onerror=_unless_gone):
+                inside = Path(folder).relative_to(self._root)
+                folders[:] = [name for name in folders if not name.startswith(".")]
+                found = ((inside / name).as_posix() for name in names if not name.startswith("."))
+                keys.extend(key for key in found if key.startswith(prefix))
+        if not keys:
+            self._check_root()
+        for key in sorted(keys):
+            with contextlib.suppress(FileNotFoundError):  # deleted while we list
+                status = (self._root / key).stat()
+                yield ObjectInfo(key, status.st_size, status.st_mtime)
 
     def delete(self, key: str) -> None:
         path = self.path(key)
-        with _translated(self._root):
-            path.unlink(missing_ok=True)
+        with contextlib.suppress(ObjectNotFound), self._reading(key):
+            path.unlink()
         for folder in path.parents:
             if folder == self._root:
                 return
@@ -131,18 +117,35 @@ class FileObjectStore:
 
     def ping(self) -> None:
         probe = self._root / _TEMPORARY / f"ping-{uuid.uuid4().hex}"
-        with _translated(self._root):
+        with disk_errors(self._root):
             try:
                 probe.write_bytes(b"")
             except FileNotFoundError as error:
                 raise StoreUnavailable(f"the store's folder {self._root} is gone", path=self._root) from error
             probe.unlink(missing_ok=True)
 
+    @contextlib.contextmanager
+    def _reading(self, key: str) -> Iterator[Path]:
+        try:
+            with disk_errors(self._root):
+                try:
+                    yield self.path(key)
+                except (NotADirectoryError, IsADirectoryError) as error:
+                    raise FileNotFoundError(key) from error
+        except FileNotFoundError:
+            self._check_root()
+            raise ObjectNotFound(f"no object {key!r} in the store", key=key) from None
+
+    def _check_root(self) -> None:
+        """A store whose folder is gone must not look like an empty one."""
+        if not self._root.is_dir():
+            raise StoreUnavailable(f"the store's folder {self._root} is gone", path=self._root)
+
     def _write(self, key: str, fill: Callable[[BinaryIO], object], place: Callable[[Path, Path], None]) -> None:
         destination = self.path(key)
         part = self._root / _TEMPORARY / uuid.uuid4().hex
         try:
-            with _translated(self._root):
+            with disk_errors(self._root):
                 part.parent.mkdir(parents=True, exist_ok=True)
                 with part.open("wb") as file:
                     fill(file)
@@ -155,7 +158,12 @@ class FileObjectStore:
 
     def _place(self, part: Path, destination: Path, place: Callable[[Path, Path], None]) -> None:
         for _ in range(8):  # a concurrent delete may remove the empty folder between the two steps
-            destination.parent.mkdir(parents=True, exist_ok=True)
+            try:
+                destination.parent.mkdir(parents=True, exist_ok=True)
+            except (FileExistsError, NotADirectoryError):
+                raise _inside_object(destination) from None
+            if destination.is_dir():
+                raise _inside_object(destination)
             try:
                 place(part, destination)
             except FileNotFoundError:
@@ -174,5 +182,10 @@ def _sync_folder(folder: Path) -> None:
             os.close(descriptor)
 
 
-def _missing(key: str) -> ObjectNotFound:
-    return ObjectNotFound(f"no object {key!r} in the store", key=key)
+def _unless_gone(error: OSError) -> None:
+    if not isinstance(error, FileNotFoundError | NotADirectoryError):
+        raise error
+
+
+def _inside_object(path: Path) -> InvalidOption:
+    return InvalidOption(f"not a usable object key: {path} is an object and the folder of others", path=path)

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import threading
 import time
+import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
 from services.common.errors import ObjectNotFound
-from services.common.store.base import ObjectInfo, checked_key
+from services.common.store.base import ObjectInfo, checked_key, checked_prefix
+from services.common.store.disk import disk_errors
 
 
 class MemoryObjectStore:
@@ -39,10 +42,17 @@ class MemoryObjectStore:
             raise ObjectNotFound(f"no object {key!r} in the store", key=key) from None
 
     def get_range(self, key: str, first_byte: int, byte_count: int) -> bytes:
-        return self.get(key)[first_byte : first_byte + byte_count]
+        return self.get(key)[first_byte : first_byte + max(0, byte_count)]
 
     def get_file(self, key: str, path: Path) -> None:
-        path.write_bytes(self.get(key))
+        data = self.get(key)
+        part = path.with_name(f"{path.name}.{uuid.uuid4().hex}.tmp")
+        try:
+            with disk_errors(path.parent):
+                part.write_bytes(data)
+                os.replace(part, path)
+        finally:
+            part.unlink(missing_ok=True)
 
     def stat(self, key: str) -> ObjectInfo | None:
         found = self._objects.get(checked_key(key))
@@ -51,8 +61,9 @@ class MemoryObjectStore:
     def list(self, prefix: str) -> Iterator[ObjectInfo]:
         with self._lock:
             found = sorted((key, len(data), when) for key, (data, when) in self._objects.items())
+        start = checked_prefix(prefix)
         for key, size, when in found:
-            if key.startswith(prefix):
+            if key.startswith(start):
                 yield ObjectInfo(key, size, when)
 
     def delete(self, key: str) -> None:

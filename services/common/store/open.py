@@ -32,10 +32,18 @@ def open_store(url: str, access_key: str = "", secret_key: str = "") -> ObjectSt
 def _open_s3(host: str, path: str, query: dict[str, list[str]], access_key: str, secret_key: str) -> ObjectStore:
     from minio import Minio  # only clusters need the client: keep it out of the embedded processes' memory
 
-    from services.common.store.s3 import S3ObjectStore
+    from services.common.store.s3 import S3ObjectStore, http_pool
 
     bucket, _, prefix = path.strip("/").partition("/")
     secure = query.get("secure", ["true"])[0] != "false"
     region = query.get("region", ["us-east-1"])[0]
-    client = Minio(host, access_key=access_key or None, secret_key=secret_key or None, secure=secure, region=region)
-    return S3ObjectStore(client, bucket, prefix)
+    pool = http_pool()
+    client = Minio(
+        host,
+        access_key=access_key or None,
+        secret_key=secret_key or None,
+        secure=secure,
+        region=region,
+        http_client=pool,
+    )
+    return S3ObjectStore(client, bucket, prefix, pool)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import os
+import shutil
 import uuid
 from collections.abc import Iterator
 from datetime import timedelta
@@ -15,13 +16,24 @@ from minio import Minio
 from minio.error import InvalidResponseError, S3Error, ServerError
 
 from services.common.errors import Forbidden, Internal, ObjectNotFound, StorageFull, StoreUnavailable
-from services.common.store.base import ObjectInfo, checked_key
+from services.common.store.base import ObjectInfo, checked_key, checked_prefix
+from services.common.store.disk import disk_errors
 
-_MISSING = {"NoSuchKey", "NoSuchObject", "NoSuchBucket"}
+_MISSING = {"NoSuchKey", "NoSuchObject"}
 _REFUSED = {"AccessDenied", "InvalidAccessKeyId", "SignatureDoesNotMatch"}
 _FULL = {"XMinioStorageFull", "QuotaExceeded", "EntityTooLarge", "XMinioAdminBucketQuotaExceeded"}
 _PRECONDITION_FAILED = 412
 _CONFLICT = 409
+_MOST_CONFLICTS = 8
+
+
+def http_pool() -> urllib3.PoolManager:
+    """Connections that give up in seconds, not in the client's five minutes, when the store does not answer."""
+    return urllib3.PoolManager(
+        timeout=urllib3.Timeout(connect=5, read=60),
+        maxsize=16,
+        retries=urllib3.Retry(3, backoff_factor=0.2, status_forcelist=[500, 502, 503, 504]),
+    )
 
 
 @contextlib.contextmanager
@@ -49,11 +61,7 @@ class S3ObjectStore:
         self._client = client
         self._bucket = bucket
         self._prefix = f"{prefix.strip('/')}/" if prefix.strip("/") else ""
-        self._http = http or urllib3.PoolManager(
-            timeout=urllib3.Timeout(connect=5, read=60),
-            maxsize=16,
-            retries=urllib3.Retry(3, backoff_factor=0.2),
-        )
+        self._http = http or http_pool()
 
     def put(self, key: str, data: bytes) -> None:
         with _translated(key):
@@ -65,14 +73,19 @@ class S3ObjectStore:
 
     def put_new(self, key: str, data: bytes) -> bool:
         """Create-only by `If-None-Match: *` on a presigned PUT: `Minio.put_object` would turn the header into
-        user metadata. A PUT is not repeated blindly: a lost answer may mean that it was ours that won."""
-        with _translated(key):
-            url = self._client.get_presigned_url("PUT", self._bucket, self._name(key), timedelta(minutes=5))
-            answer = self._http.request("PUT", url, body=data, headers={"If-None-Match": "*"}, retries=urllib3.Retry(0))
-        if answer.status in {_PRECONDITION_FAILED, _CONFLICT}:
-            return False
-        if answer.status == 200:
-            return True
+        user metadata. A PUT is not repeated blindly: a lost answer may mean that it was ours that won. 409 says that
+        nothing is decided yet (another write of the key is under way), so ask again."""
+        headers = {"If-None-Match": "*"}
+        for _ in range(_MOST_CONFLICTS):
+            with _translated(key):
+                url = self._client.get_presigned_url("PUT", self._bucket, self._name(key), timedelta(minutes=5))
+                answer = self._http.request("PUT", url, body=data, headers=headers, retries=urllib3.Retry(0))
+            if answer.status == _PRECONDITION_FAILED:
+                return False
+            if answer.status == 200:
+                return True
+            if answer.status != _CONFLICT:
+                break
         raise _refused_put(key, answer.status, answer.data)
 
     def get(self, key: str) -> bytes:
@@ -84,9 +97,15 @@ class S3ObjectStore:
     def get_file(self, key: str, path: Path) -> None:
         part = path.with_name(f"{path.name}.{uuid.uuid4().hex}.tmp")
         try:
-            with _translated(key):
-                self._client.fget_object(self._bucket, self._name(key), str(part))
-            os.replace(part, path)
+            with _translated(key), disk_errors(path.parent):
+                answer = self._client.get_object(self._bucket, self._name(key))
+                try:
+                    with part.open("wb") as file:
+                        shutil.copyfileobj(answer, file, 1 << 20)
+                finally:
+                    answer.close()
+                    answer.release_conn()
+                os.replace(part, path)
         finally:
             part.unlink(missing_ok=True)
 
@@ -100,7 +119,8 @@ class S3ObjectStore:
 
     def list(self, prefix: str) -> Iterator[ObjectInfo]:
         with _translated(prefix):
-            for found in self._client.list_objects(self._bucket, self._prefix + prefix, recursive=True):
+            start = self._prefix + checked_prefix(prefix)
+            for found in self._client.list_objects(self._bucket, start, recursive=True):
                 name = (found.object_name or "").removeprefix(self._prefix)
                 when = found.last_modified.timestamp() if found.last_modified else 0.0
                 yield ObjectInfo(name, found.size or 0, when)
@@ -123,7 +143,12 @@ class S3ObjectStore:
 
     def _read(self, key: str, first_byte: int, byte_count: int) -> bytes:
         with _translated(key):
-            answer = self._client.get_object(self._bucket, self._name(key), offset=first_byte, length=byte_count)
+            try:
+                answer = self._client.get_object(self._bucket, self._name(key), offset=first_byte, length=byte_count)
+            except S3Error as error:
+                if error.code == "InvalidRange":  # beyond the object's end there are no bytes
+                    return b""
+                raise
             try:
                 return bytes(answer.read())
             finally:
@@ -137,6 +162,6 @@ def _refused_put(key: str, status: int, body: bytes) -> Exception:
         return StorageFull(f"the object store has no room for {key!r}", key=key)
     if status in {401, 403}:
         return Forbidden(f"the object store refused to write {key!r}: check its credentials", key=key)
-    if status >= 500:
+    if status >= 500 or status == _CONFLICT:
         return StoreUnavailable(f"the object store answered {status} to a write of {key!r}", key=key)
     return Internal(f"the object store answered {status} to a write of {key!r}: {text}", key=key)
