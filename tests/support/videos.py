@@ -87,7 +87,7 @@ def encode(
         output.mux(stream.encode(None))
         if audio is not None and sound is not None:
             block = av.AudioFrame.from_ndarray(sound.reshape(1, -1), "s16", "mono")
-            block.sample_rate = sound_rate
+            block.sample_rate, block.pts, block.time_base = sound_rate, 0, Fraction(1, sound_rate)
             for converted in av.AudioResampler("fltp", "stereo", sound_rate).resample(block):
                 output.mux(cast(Any, audio).encode(converted))
             output.mux(cast(Any, audio).encode(None))

@@ -90,7 +90,8 @@ def choose_timing(ticks: Ticks, untimed: int, time_base: Fraction, hints: list[F
         # Several rates fit a short clip. A standard rate that the container names comes first in `candidates`, then
         # the standard rates, so the first that is not clearly worse than the best is taken.
         best = min(worst for worst, _ in good)
-        order = next(order for worst, order in good if worst <= best + 0.02)
+        slack = [0.02 + float(rate * time_base) / 2 for rate in candidates]
+        order = next(order for worst, order in good if worst <= best + slack[order])
         return _timing(unique, count, candidates[order], time_base, fits[order][1], variable=False)
     rate = _prevailing_rate(times, median_gap, candidates)
     return _timing(unique, count, rate, time_base, 0.0, variable=True)
