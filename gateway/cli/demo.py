@@ -94,7 +94,7 @@ def _closeness(
             (ssim(picture, truth, mask), psnr_db(picture, truth, mask), ssim(picture, truth), psnr_db(picture, truth))
         )
     means = [round(float(value), 4) for value in np.mean(rows, axis=0)]
-    return Closeness(*means, frames=len(rows))
+    return Closeness(means[0], means[1], means[2], means[3], len(rows))
 
 
 def _contact_sheet(rows: list[list[Picture]]) -> Picture:
