@@ -49,7 +49,7 @@ def chain_heights(keypoints: NDArray[np.float32]) -> Floats:
 
     Unlike the distance from nose to ankle it stays the same in a crouch, a kick or a bow. NaN where a bone is unknown.
     """
-    return np.sum(list(bone_lengths(keypoints).values()), axis=0)
+    return np.asarray(np.sum(list(bone_lengths(keypoints).values()), axis=0), dtype=np.float64)
 
 
 def nan_reduce(how: str, values: Floats, axis: int = 0, q: float = 50.0) -> Floats:

@@ -60,13 +60,14 @@ def _cheapest_states(judged: Keypoints, size_px: float, swapped_cost: float) -> 
     straight = _travel(judged[:-1], judged[1:], size_px)
     crossed = _travel(judged[:-1], judged[1:, ::-1], size_px)
     count = len(judged)
-    cost = np.array([0.0, swapped_cost])
+    state_cost = np.array([0.0, swapped_cost])
+    cost = state_cost
     came_from = np.zeros((count, 2), dtype=int)
     for frame in range(1, count):
         stay, change = straight[frame - 1], crossed[frame - 1] + _SWAP_COST
         options = np.array([[cost[0] + stay, cost[1] + change], [cost[0] + change, cost[1] + stay]])
         came_from[frame] = options.argmin(axis=1)
-        cost = options.min(axis=1) + [0.0, swapped_cost]
+        cost = options.min(axis=1) + state_cost
     states = np.zeros(count, dtype=int)
     states[-1] = cost.argmin()
     for frame in range(count - 1, 0, -1):

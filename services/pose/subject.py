@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from services.common.errors import InvalidOption, NoPersonFound
 from services.common.skeleton import BODY
@@ -129,6 +130,6 @@ def _size(tracklet: Tracklet) -> float:
     return float(np.median([span(pose) for pose in tracklet.poses]))
 
 
-def _centre(pose: np.ndarray) -> np.ndarray:  # type: ignore[type-arg]
+def _centre(pose: NDArray[np.float32]) -> NDArray[np.float32]:
     known = pose[BODY, 2] > 0
-    return np.asarray(pose[BODY, :2][known].mean(axis=0) if known.any() else np.zeros(2))
+    return np.asarray(pose[BODY, :2][known].mean(axis=0) if known.any() else np.zeros(2), dtype=np.float32)

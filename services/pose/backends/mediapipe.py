@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -65,7 +66,7 @@ class MediaPipeBackend:
     ) -> None:
         """Looks again for people of each frame's neighbour, walking in `order`, and adds those it finds."""
         carried: dict[int, int] = {}  # id of a person found by looking again -> frames since the detector saw them
-        for before, now in zip(order, order[1:], strict=False):
+        for before, now in pairwise(order):
             lost = [
                 person
                 for person in found[before]
