@@ -14,10 +14,8 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import re
 import uuid
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -26,81 +24,26 @@ import safetensors
 import safetensors.numpy
 from numpy.typing import NDArray
 
-from services.common.errors import ArtifactNotFound, DataCorrupted, InvalidOption, ObjectNotFound
+from services.common.errors import ArtifactNotFound, DataCorrupted, ObjectNotFound
+from services.common.recipe import JSON, ArtifactRef, Recipe, canonical_json
 from services.common.store import FileObjectStore, ObjectStore
+from services.common.store.disk import disk_errors
 
-JSON = None | bool | int | float | str | Sequence["JSON"] | Mapping[str, "JSON"]
+__all__ = [
+    "JSON",
+    "Artifact",
+    "ArtifactRef",
+    "ArtifactWriter",
+    "Artifacts",
+    "Facts",
+    "Recipe",
+    "Scratch",
+    "canonical_json",
+]
+
 Facts = dict[str, Any]
 
 MANIFEST_FORMAT: Final = 1
-_KIND = re.compile(r"[a-z][a-z0-9_]*")
-_KEY = re.compile(r"[0-9a-f]{64}")
-
-
-@dataclass(frozen=True, order=True)
-class ArtifactRef:
-    """Names one artifact. Raises InvalidOption when kind or key are not of their form."""
-
-    kind: str
-    key: str
-
-    def __post_init__(self) -> None:
-        if not _KIND.fullmatch(self.kind) or not _KEY.fullmatch(self.key):
-            raise InvalidOption(f"not an artifact reference: {self.kind!r}/{self.key!r}", kind=self.kind, key=self.key)
-
-    @property
-    def prefix(self) -> str:
-        return f"artifacts/{self.kind}/{self.key}/"
-
-    @property
-    def manifest_key(self) -> str:
-        return f"{self.prefix}manifest.json"
-
-    def to_json(self) -> dict[str, str]:
-        return {"kind": self.kind, "key": self.key}
-
-
-@dataclass(frozen=True)
-class Recipe:
-    """Everything that decides an artifact's bytes.
-
-    kind: what is made. stage, version: the code that makes it (raise `version` when its output changes). model:
-    name and weights digest. inputs: artifacts by role. options: JSON values.
-    """
-
-    kind: str
-    stage: str
-    version: int
-    inputs: Mapping[str, ArtifactRef | Sequence[ArtifactRef]] = field(default_factory=dict)
-    options: Mapping[str, JSON] = field(default_factory=dict)
-    model: str = ""
-
-    def to_json(self) -> dict[str, Any]:
-        inputs = {
-            role: ref.to_json() if isinstance(ref, ArtifactRef) else [each.to_json() for each in ref]
-            for role, ref in self.inputs.items()
-        }
-        return {
-            "kind": self.kind,
-            "stage": self.stage,
-            "version": self.version,
-            "model": self.model,
-            "inputs": inputs,
-            "options": dict(self.options),
-        }
-
-    @property
-    def key(self) -> str:
-        return hashlib.sha256(canonical_json(self.to_json())).hexdigest()
-
-    @property
-    def ref(self) -> ArtifactRef:
-        return ArtifactRef(self.kind, self.key)
-
-
-def canonical_json(value: object) -> bytes:
-    """One byte string for one JSON value: sorted keys, no spaces, ASCII. Raises ValueError for NaN and infinities."""
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False).encode()
 
 
 class Artifact:
@@ -251,27 +194,25 @@ class Artifacts:
         except ObjectNotFound:
             return None
         try:
-            manifest = json.loads(data)
-            if manifest["format"] != MANIFEST_FORMAT or not isinstance(manifest["objects"], dict):
-                raise ValueError(f"unknown manifest format {manifest['format']!r}")
+            return Artifact(self, ref, _checked_manifest(data, ref))
         except (ValueError, KeyError, TypeError) as error:
             raise DataCorrupted(
                 f"the manifest of {ref.kind} {ref.key[:12]} cannot be read ({error}); run the same command again",
                 kind=ref.kind, key=ref.key, object="manifest.json",
             ) from error  # fmt: skip
-        return Artifact(self, ref, manifest)
 
     def write(self, recipe: Recipe) -> ArtifactWriter:
         return ArtifactWriter(self.store, recipe)
 
     def commit(self, writer: ArtifactWriter, facts: Facts) -> Artifact:
         """Puts the manifest, create-only. When somebody else was first, theirs is the artifact and is returned."""
-        manifest = {
+        manifest: dict[str, Any] = {
             "format": MANIFEST_FORMAT,
             "recipe": writer.recipe.to_json(),
             "objects": writer.objects,
             "facts": facts,
         }
+        manifest["checksum"] = hashlib.sha256(canonical_json(manifest)).hexdigest()
         self.store.put_new(writer.recipe.ref.manifest_key, canonical_json(manifest))
         return self.open(writer.recipe.ref)
 
@@ -298,20 +239,43 @@ class Artifacts:
             _verify(path, digest, artifact, name)
             return path
         path = self._cache_dir / digest
-        if not path.exists():
-            self._cache_dir.mkdir(parents=True, exist_ok=True)
+        if not _holds(path, digest):
+            with disk_errors(self._cache_dir):
+                self._cache_dir.mkdir(parents=True, exist_ok=True)
             part = self._cache_dir / f"{uuid.uuid4().hex}.tmp"
-            part.write_bytes(artifact.read_bytes(name))
-            os.replace(part, path)
+            try:
+                try:
+                    self.store.get_file(object_key, part)
+                except ObjectNotFound as error:
+                    raise artifact.damaged(name, "is gone") from error
+                _verify(part, digest, artifact, name)
+                os.replace(part, path)
+            finally:
+                part.unlink(missing_ok=True)
         return path
 
 
-def _verify(path: Path, digest: str, artifact: Artifact, name: str) -> None:
+def _checked_manifest(data: bytes, ref: ArtifactRef) -> dict[str, Any]:
+    """Raises ValueError, KeyError or TypeError for bytes that are not the manifest which was committed as `ref`."""
+    manifest = json.loads(data)
+    if manifest["format"] != MANIFEST_FORMAT:
+        raise ValueError(f"unknown manifest format {manifest['format']!r}")
+    rest = {name: value for name, value in manifest.items() if name != "checksum"}
+    if hashlib.sha256(canonical_json(rest)).hexdigest() != manifest["checksum"]:
+        raise ValueError("it differs from its checksum")
+    if hashlib.sha256(canonical_json(manifest["recipe"])).hexdigest() != ref.key:
+        raise ValueError("it belongs to another artifact")
+    return dict(manifest)
+
+
+def _holds(path: Path, digest: str) -> bool:
     try:
         with path.open("rb") as file:
-            if hashlib.file_digest(file, "sha256").hexdigest() == digest:
-                return
-        what = "differs from its checksum"
+            return hashlib.file_digest(file, "sha256").hexdigest() == digest
     except FileNotFoundError:
-        what = "is gone"
-    raise artifact.damaged(name, what)
+        return False
+
+
+def _verify(path: Path, digest: str, artifact: Artifact, name: str) -> None:
+    if not _holds(path, digest):
+        raise artifact.damaged(name, "differs from its checksum" if path.exists() else "is gone")

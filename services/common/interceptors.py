@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import aclosing, asynccontextmanager
 from typing import Any
 
 import grpc
@@ -59,8 +59,8 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
 
     def _wrap_stream(self, name: str, headers: dict[str, str], inner: Any) -> Any:
         async def behaviour(request: Any, context: Context) -> AsyncIterator[Any]:
-            async with self._around(name, headers, context):
-                async for response in inner(request, context):
+            async with self._around(name, headers, context), aclosing(inner(request, context)) as responses:
+                async for response in responses:
                     yield response
 
         return behaviour

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
+from services.common.stage import Done
+
 _CALL_BUCKETS = (0.005, 0.02, 0.1, 0.5, 1, 2, 5, 10, 30, 60, 300, 1200, 3600)
 
 
@@ -28,3 +30,6 @@ class ServiceMetrics:
             registry=registry,
         )
         self.ready = Gauge("understudy_ready", "1 when the model is loaded and the store answers.", registry=registry)
+
+    def count_result(self, done: Done) -> None:
+        self.artifacts.labels(done.artifact.ref.kind, "found" if done.cached else "computed").inc()

@@ -28,13 +28,20 @@ _BY_CODE: dict[grpc.StatusCode, type[errors.UnderstudyError]] = {
 }
 
 
+# gRPC refuses trailers over 8 KiB, and writes the message twice, once percent-encoded.
+_LONGEST_MESSAGE_BYTES = 1000
+_LONGEST_VALUE_BYTES = 200
+_MOST_VALUES = 8
+
+
 def to_status(error: errors.UnderstudyError) -> status_pb2.Status:
-    """google.rpc.Status with one ErrorInfo (AIP-193)."""
-    info = error_details_pb2.ErrorInfo(reason=error.reason, domain=errors.DOMAIN, metadata=error.metadata)
+    """google.rpc.Status with one ErrorInfo (AIP-193), small enough for gRPC's trailers."""
+    metadata = {name: _cut(value, _LONGEST_VALUE_BYTES) for name, value in list(error.metadata.items())[:_MOST_VALUES]}
+    info = error_details_pb2.ErrorInfo(reason=error.reason, domain=errors.DOMAIN, metadata=metadata)
     detail = any_pb2.Any()
     detail.Pack(info)
     code = grpc.StatusCode[error.grpc_code].value[0]
-    return status_pb2.Status(code=code, message=error.message, details=[detail])
+    return status_pb2.Status(code=code, message=_cut(error.message, _LONGEST_MESSAGE_BYTES), details=[detail])
 
 
 def from_rpc_error(error: grpc.aio.AioRpcError) -> errors.UnderstudyError:
@@ -46,6 +53,12 @@ def from_rpc_error(error: grpc.aio.AioRpcError) -> errors.UnderstudyError:
             return errors.by_reason(info.reason)(error.details() or info.reason, **dict(info.metadata))
     code = error.code()
     return _BY_CODE.get(code, errors.Internal)(f"{code.name}: {error.details()}")
+
+
+def _cut(text: str, most_bytes: int) -> str:
+    """Text that protobuf accepts, at most so many bytes of UTF-8: lone surrogates (file names) become `?`."""
+    data = text.encode("utf-8", "replace")
+    return text if data.decode() == text and len(data) <= most_bytes else data[:most_bytes].decode("utf-8", "ignore")
 
 
 def _status_of(error: grpc.aio.AioRpcError) -> status_pb2.Status | None:

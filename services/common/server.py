@@ -87,6 +87,7 @@ async def start(service: Service, settings: ServiceSettings) -> Running:
     """Starts serving. Raises OSError when the port is taken."""
     registry = CollectorRegistry()
     metrics = ServiceMetrics(registry)
+    service.runner.on_done = metrics.count_result
     server = grpc.aio.server(interceptors=[CallInterceptor(metrics)], options=_KEEPALIVE)
     service.register(server)
     state = health.aio.HealthServicer()
@@ -167,6 +168,10 @@ async def _watch_health(state: health.aio.HealthServicer, service: Service, metr
             if error.message != told:
                 _log.error("not ready", reason=error.reason, error=error.message)
             told = error.message
+        except Exception as error:  # noqa: BLE001 - a model that fails to load must leave word, and is tried again
+            if repr(error) != told:
+                _log.exception("not ready")
+            told = repr(error)
         try:
             await _set_health(state, service, metrics, serving=serving)
             await asyncio.sleep(_HEALTH_SECONDS)

@@ -7,9 +7,10 @@ that gets a `Job` and an `ArtifactWriter` and returns the artifact's facts.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import contextvars
 import threading
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
@@ -88,7 +89,10 @@ class _Flight:
 
 
 class StageRunner:
-    """Runs computations in at most `slots` threads. One a process; use it on one event loop."""
+    """Runs computations in at most `slots` threads. One a process; use it on one event loop.
+
+    on_done: told of every result that a caller gets.
+    """
 
     def __init__(self, artifacts: Artifacts, slots: int = 1) -> None:
         self.artifacts = artifacts
@@ -96,44 +100,34 @@ class StageRunner:
         self._lookups = ThreadPoolExecutor(4, thread_name_prefix="lookup")
         self._flights: dict[str, _Flight] = {}
         self._draining = False
+        self._drained = False
+        self.on_done: Callable[[Done], None] = lambda _done: None
 
     @property
     def in_flight(self) -> int:
         return len(self._flights)
 
-    async def run(self, recipe: Recipe, compute: Compute) -> AsyncIterator[Event]:
+    async def run(self, recipe: Recipe, compute: Compute) -> AsyncGenerator[Event, None]:
         """Yields Progress and Emitted while `compute` works, and ends with one Done.
 
         A committed artifact is returned at once. Equal recipes at the same time share one computation. When the
         last caller goes away (cancels, or stops iterating), the job is stopped. Raises what `compute` raises.
         """
-        loop = asyncio.get_running_loop()
-        while True:
-            found = await loop.run_in_executor(self._lookups, self.artifacts.find, recipe.ref)
-            if found is not None:
-                yield Done(found, cached=True)
-                return
-            if self._draining:
-                raise ServiceUnavailable("this worker is shutting down; call another one")
-            flight = self._flights.get(recipe.key)
-            if flight is None or not flight.job.stopped:
-                break
-            await flight.ended.wait()  # an abandoned computation winds down: then begin anew
+        found = await self._look(recipe)
+        if found is not None:
+            yield self._told(Done(found, cached=True))
+            return
         queue: asyncio.Queue[Event | BaseException] = asyncio.Queue()
-        if flight is None:
-            flight = self._start(recipe, compute)
-        else:
-            for earlier in flight.emitted:
-                queue.put_nowait(earlier)
-        flight.listeners.append(queue)
+        flight = self._join(recipe, compute, queue)
         try:
             while True:
                 event = await queue.get()
                 if isinstance(event, BaseException):
                     raise event
-                yield event
                 if isinstance(event, Done):
+                    yield self._told(event)
                     return
+                yield event
         finally:
             flight.listeners.remove(queue)
             if not flight.listeners and not flight.ended.is_set():
@@ -141,9 +135,10 @@ class StageRunner:
 
     async def result(self, recipe: Recipe, compute: Compute) -> Done:
         """The end of `run`, for calls that do not stream."""
-        async for event in self.run(recipe, compute):
-            if isinstance(event, Done):
-                return event
+        async with contextlib.aclosing(self.run(recipe, compute)) as events:
+            async for event in events:
+                if isinstance(event, Done):
+                    return event
         raise AssertionError("run ends with Done or raises")
 
     async def drain(self, grace_seconds: float) -> None:
@@ -151,14 +146,38 @@ class StageRunner:
         self._draining = True
         flights = list(self._flights.values())
         for flight in flights:
-            flight.job.stop(ServiceUnavailable("this worker is shutting down; call another one"))
+            flight.job.stop(_shutting_down())
         waits = [asyncio.ensure_future(flight.ended.wait()) for flight in flights]
         if waits:
             await asyncio.wait(waits, timeout=grace_seconds)
         for wait in waits:
             wait.cancel()
+        self._drained = True
         self._pool.shutdown(wait=False, cancel_futures=True)
         self._lookups.shutdown(wait=False, cancel_futures=True)
+
+    async def _look(self, recipe: Recipe) -> Artifact | None:
+        """The committed artifact, or None when the caller may join or begin its computation now."""
+        loop = asyncio.get_running_loop()
+        while True:
+            if self._drained:
+                raise _shutting_down()
+            found = await loop.run_in_executor(self._lookups, self.artifacts.find, recipe.ref)
+            if found is not None:
+                return found
+            if self._draining:
+                raise _shutting_down()
+            flight = self._flights.get(recipe.key)
+            if flight is None or not flight.job.stopped:
+                return None
+            await flight.ended.wait()  # an abandoned computation winds down: then begin anew
+
+    def _join(self, recipe: Recipe, compute: Compute, queue: asyncio.Queue[Event | BaseException]) -> _Flight:
+        flight = self._flights.get(recipe.key) or self._start(recipe, compute)
+        for earlier in flight.emitted:
+            queue.put_nowait(earlier)
+        flight.listeners.append(queue)
+        return flight
 
     def _start(self, recipe: Recipe, compute: Compute) -> _Flight:
         loop = asyncio.get_running_loop()
@@ -170,23 +189,39 @@ class StageRunner:
         self._flights[recipe.key] = flight
         context = contextvars.copy_context()  # the thread logs with the caller's transfer, stage and shard
 
-        def work() -> Artifact:
+        def work() -> Done:
             flight.job.check()
+            # another computation, here or elsewhere, may have committed since the caller looked
+            found = self.artifacts.find(recipe.ref)
+            if found is not None:
+                return Done(found, cached=True)
             writer = self.artifacts.write(recipe)
-            return self.artifacts.commit(writer, compute(flight.job, writer))
+            try:
+                facts = compute(flight.job, writer)
+            except StopIteration as error:  # a future cannot carry it: every caller would wait for ever
+                raise RuntimeError("the computation let StopIteration escape") from error
+            return Done(self.artifacts.commit(writer, facts), cached=False)
 
-        def finish(outcome: asyncio.Future[Artifact]) -> None:
+        def finish(outcome: asyncio.Future[Done]) -> None:
             del self._flights[recipe.key]
-            error = Cancelled("the worker shut down") if outcome.cancelled() else outcome.exception()
-            self._tell(flight, error or Done(outcome.result(), cached=False))
+            error = _shutting_down() if outcome.cancelled() else outcome.exception()
+            self._tell(flight, error or outcome.result())
             flight.ended.set()
 
         future = asyncio.ensure_future(loop.run_in_executor(self._pool, context.run, work))
         future.add_done_callback(finish)
         return flight
 
+    def _told(self, done: Done) -> Done:
+        self.on_done(done)
+        return done
+
     def _tell(self, flight: _Flight, event: Event | BaseException) -> None:
         if isinstance(event, Emitted):
             flight.emitted.append(event)
         for queue in flight.listeners:
             queue.put_nowait(event)
+
+
+def _shutting_down() -> ServiceUnavailable:
+    return ServiceUnavailable("this worker is shutting down; call another one")
