@@ -45,7 +45,9 @@ def lay_over(plate: Picture, window: Floats, matrix: NDArray[np.float64]) -> Pic
     size = (under.shape[1], under.shape[0])
     layered = cv2.warpAffine(layered, compose(here, back), size, flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_CONSTANT)
     cover = np.clip(layered[..., 3:], 0.0, 1.0)
-    mixed = np.clip(layered[..., :3], 0.0, cover) * 255.0 + under * (1.0 - cover)
+    # Cubic interpolation overshoots at edges, alpha and colour by the same part: divided by it, colour stays right.
+    colour = np.clip(layered[..., :3] / np.maximum(layered[..., 3:], 1e-3), 0.0, 1.0)
+    mixed = colour * (cover * 255.0) + under * (1.0 - cover)
     result[area] = np.rint(mixed).astype(np.uint8)
     return result
 
