@@ -34,7 +34,7 @@ BO: Final = Dancer(
     texture_seed=2,
 )  # fmt: skip
 
-STUDIO: Final = Scene(seed=11, wall=(196, 190, 176), floor=(150, 112, 78), drift=1.0)
+STUDIO: Final = Scene(seed=11, wall=(196, 190, 176), floor=(150, 112, 78), camera_distance=4.9, drift=1.0)
 """Ada's room, filmed by a steady hand."""
 HALL: Final = Scene(
     seed=5, wall=(120, 150, 168), floor=(120, 104, 92), camera_distance=4.7, camera_height=1.3, horizon=0.45

@@ -56,13 +56,13 @@ _FIGURES: Final[tuple[dict[str, float], ...]] = (
     {"left_forward": 1.1, "right_forward": 1.1, "left_raise": 0.45, "right_raise": 0.45, "left_elbow": 0.5,
      "right_elbow": 0.5, "left_lift": 0.25, "left_knee": 0.45},
     {"left_spread": 0.62, "right_spread": 0.12, "right_knee": 0.35, "right_lift": 0.2, "left_raise": 2.1,
-     "right_raise": 1.1, "spine_roll": -0.2, "side": 0.4},
+     "right_raise": 1.1, "spine_roll": -0.2, "side": 0.1},
     {"right_spread": 0.62, "left_spread": 0.12, "left_knee": 0.35, "left_lift": 0.2, "right_raise": 2.1,
-     "left_raise": 1.1, "spine_roll": 0.2, "side": -0.4},
+     "left_raise": 1.1, "spine_roll": 0.2, "side": -0.1},
 )  # fmt: skip
 """Figures of one beat; what a figure does not name is at rest."""
 
-_SIDE_STEPS: Final = (0.0, 0.5, 0.0, -0.5)
+_SIDE_STEPS: Final = (0.0, 0.4, 0.0, -0.4)
 _NEAR_STEPS: Final = (-1.0, -0.4, 0.3, 1.0, 0.5, 0.0, -0.6)
 """Every dance goes all the way back and all the way to the front, so that the ends of the floor are well defined."""
 

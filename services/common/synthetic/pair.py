@@ -58,7 +58,7 @@ def write_synthetic_pair(
                                                       "truth.json")))  # fmt: skip
     recipe = {
         "source_frames": source_frames, "target_frames": target_frames, "source_size": list(source_size),
-        "target_size": list(target_size), "frame_rate": str(fps), "version": 2,
+        "target_size": list(target_size), "frame_rate": str(fps), "version": 3,
     }  # fmt: skip
     if pair.truth_json.is_file() and json.loads(pair.truth_json.read_text())["recipe"] == recipe:
         return pair

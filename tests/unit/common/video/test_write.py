@@ -37,7 +37,7 @@ def test_frames_and_rate_come_back(tmp_path: Path, video_format: Any, rate: Frac
 def test_the_file_says_that_it_is_synthetic(tmp_path: Path) -> None:
     for video_format in ("mp4", "webm", "gif"):
         path = tmp_path / f"a.{video_format}"
-        write_video(numbered(5), path, Fraction(25), video_format=video_format, synthetic=SAYS)  # type: ignore[arg-type]
+        write_video(numbered(5), path, Fraction(25), video_format=video_format, synthetic=SAYS)
         with av.open(str(path)) as container:
             tags = {key.lower(): value for key, value in container.metadata.items()}
             assert tags["comment"] == SAYS
