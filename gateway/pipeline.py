@@ -214,6 +214,7 @@ class Pipeline:
                     shard=_message(study.shards[index]),
                     track=_message(study.track),
                     first_frame=study.first_frames[index],
+                    pose_shard=_message(study.pose_shards[index]),
                 ),
                 "segmentation",
             )

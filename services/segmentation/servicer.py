@@ -43,6 +43,11 @@ class SegmentationServicer(segmentation_pb2_grpc.SegmentationServiceServicer):
             track=rpc.expect_kind(rpc.to_ref(request.track), "pose_track"),
             first_frame=request.first_frame,
             backend=request.backend,
+            poses=(
+                rpc.expect_kind(rpc.to_ref(request.pose_shard), "pose_shard")
+                if request.HasField("pose_shard")
+                else None
+            ),
         )
         recipe = await asyncio.to_thread(self._worker.mattes_recipe, order)
         done = await self._runner.result(recipe, lambda job, writer: self._worker.segment(order, job, writer))
