@@ -1,0 +1,113 @@
+"""Keeps the driven dancer inside the target's picture and on the target's floor."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from services.common import skeleton as s
+from services.common.body import CONFIDENT
+from services.common.tracks import PoseTrack
+
+Floats = NDArray[np.float64]
+
+_EDGE = 0.01  # of the frame's longer side: kept free at the edges
+_SMALLEST = 0.85  # rather than shrink the dancer further, raised hands may leave the picture
+_TOP_PERCENTILE = 1.0  # of the frames may leave at the top: one stretched hand must not shrink the whole dance
+# Skin and hair lie beyond the keypoints: this much of the height above the eyes.
+_CROWN = 0.1
+
+
+@dataclass(frozen=True)
+class Bounds:
+    """Where the driven keypoints may be, px: the frame less its edge, and wherever the target itself went."""
+
+    left: float
+    top: float
+    right: float
+    bottom: float
+
+
+def bounds_of(target: PoseTrack) -> Bounds:
+    """Bounds from the target's track. The floor's edge is the lowest place of the target's own feet."""
+    edge = _EDGE * max(target.width, target.height)
+    own = _seen(target.keypoints[target.valid])
+    low = np.nanmin(own, axis=(0, 1)) if np.isfinite(own).any() else np.array([np.inf, np.inf])
+    high = np.nanmax(own, axis=(0, 1)) if np.isfinite(own).any() else np.array([-np.inf, -np.inf])
+    return Bounds(
+        left=min(edge, float(low[0])),
+        top=min(edge, float(low[1])),
+        right=max(target.width - 1 - edge, float(high[0])),
+        bottom=max(target.height - 1 - edge, float(high[1])),
+    )
+
+
+def shrink_to_top(places: Floats, confidence: NDArray[np.float32], floor: Floats, bounds: Bounds) -> float:
+    """Factor (at most 1) about the floor that brings heads and hands under the frame's upper edge.
+
+    places: (F, 133, 2) of valid frames, px. confidence: (F, 133). floor: (F,), y of the floor.
+    """
+    y = np.where(confidence[:, : s.FEET.start] >= CONFIDENT, places[:, : s.FEET.start, 1], np.inf)
+    reach = floor - y.min(axis=1)
+    room = floor - bounds.top
+    usable = np.isfinite(reach) & (reach > 0) & (room > 0)
+    if not usable.any():
+        return 1.0
+    factor = np.percentile(room[usable] / reach[usable], _TOP_PERCENTILE)
+    return float(np.clip(factor, _SMALLEST, 1.0))
+
+
+def keep_beside(places: Floats, confidence: NDArray[np.float32], x: Floats, bounds: Bounds) -> tuple[Floats, str]:
+    """Horizontal offsets (F,) that bring the dance between the bounds, and a word for the user ("" if none).
+
+    The whole dance is shifted when that is enough; else its travel across the floor is compressed as well. x: (F,),
+    where the dancer stands.
+    """
+    known = confidence >= CONFIDENT
+    left = np.where(known, places[:, :, 0], np.inf).min(axis=1)
+    right = np.where(known, places[:, :, 0], -np.inf).max(axis=1)
+    usable = np.isfinite(left) & np.isfinite(right)
+    if not usable.any():
+        return np.zeros(len(x)), ""
+    reach_left, reach_right = (x - left)[usable], (right - x)[usable]
+    room = bounds.right - bounds.left
+    middle = float(np.median(x))
+    travel = x - middle
+    share = _travel_share(travel[usable], reach_left, reach_right, room)
+    offset = (share - 1.0) * travel
+    low, high = (left + offset)[usable].min(), (right + offset)[usable].max()
+    if high - low > room:
+        shift, word = (bounds.left + bounds.right - low - high) / 2, "the dance is wider than the target's picture"
+    else:
+        shift = max(0.0, bounds.left - low) + min(0.0, bounds.right - high)
+        word = f"the travel across the floor was compressed to {share:.0%} to stay in the picture" if share < 1 else ""
+    return offset + shift, word
+
+
+def _travel_share(travel: Floats, reach_left: Floats, reach_right: Floats, room: float) -> float:
+    """Largest share of the travel, 0..1, whose dance still fits into the room."""
+
+    def width(share: float) -> float:
+        return float((share * travel + reach_right).max() - (share * travel - reach_left).min())
+
+    if width(1.0) <= room:
+        return 1.0
+    low, high = 0.0, 1.0
+    for _ in range(30):
+        middle = (low + high) / 2
+        low, high = (middle, high) if width(middle) <= room else (low, middle)
+    return low
+
+
+def keep_above(places: Floats, confidence: NDArray[np.float32], bounds: Bounds) -> float:
+    """Vertical offset (at most 0), px, that keeps the feet above the lower bound."""
+    feet = [s.LEFT_ANKLE, s.RIGHT_ANKLE, *range(s.FEET.start, s.FEET.stop)]
+    y = np.where(confidence[:, feet] >= CONFIDENT, places[:, feet, 1], -np.inf).max(axis=1)
+    y = y[np.isfinite(y)]
+    return float(min(0.0, bounds.bottom - np.percentile(y, 99.0))) if y.size else 0.0
+
+
+def _seen(keypoints: NDArray[np.float32]) -> Floats:
+    return np.where(keypoints[:, :, 2:] >= CONFIDENT, keypoints[:, :, :2].astype(np.float64), np.nan)
