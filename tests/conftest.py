@@ -1,0 +1,51 @@
+"""What all tests share."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from services.common.artifacts import Artifacts
+from services.common.store import FileObjectStore
+from tests.support import minio
+
+_REPOSITORY_TESTS = Path(__file__).parent / "repo"
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Rules of the repository first: they are quick, and nothing else matters while one is broken."""
+    items.sort(key=lambda item: _REPOSITORY_TESTS not in item.path.parents)
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Builds MinIO before the first test, so that no test's time limit covers a cold build."""
+    wanted = any("minio_server" in getattr(item, "fixturenames", ()) for item in session.items)
+    if wanted and not session.config.option.collectonly and not minio.reason_missing():
+        minio.build()
+
+
+@pytest.fixture(scope="session")
+def repository() -> Path:
+    """The root of the checkout."""
+    return Path(__file__).resolve().parents[1]
+
+
+@pytest.fixture(scope="session")
+def minio_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[minio.MinioServer]:
+    """A real MinIO, one for the whole run."""
+    missing = minio.reason_missing()
+    if missing:
+        if os.environ.get("CI"):
+            pytest.fail(missing)
+        pytest.skip(missing)
+    with minio.running(tmp_path_factory.mktemp("minio")) as server:
+        yield server
+
+
+@pytest.fixture
+def artifacts(tmp_path: Path) -> Artifacts:
+    """Artifacts in a store of files, empty."""
+    return Artifacts(FileObjectStore(tmp_path / "store"), tmp_path / "cache")
