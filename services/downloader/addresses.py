@@ -17,6 +17,19 @@ IPAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 # In public ranges, and yet answered by the cloud's own host: Azure's WireServer.
 _METADATA = frozenset({ipaddress.ip_address("168.63.129.16")})
+# Special-purpose ranges (IANA) that some releases of Python call global.
+_SPECIAL = tuple(
+    ipaddress.ip_network(text)
+    for text in (
+        "192.0.0.0/24",
+        "192.88.99.0/24",
+        "198.18.0.0/15",
+        "64:ff9b:1::/48",
+        "100::/64",
+        "3fff::/20",
+        "5f00::/16",
+    )
+)
 _NAT64 = ipaddress.ip_network("64:ff9b::/96")
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 _MAX_URL_CHARACTERS = 4096
@@ -74,7 +87,9 @@ def is_public(address: IPAddress) -> bool:
         inner = [address.sixtofour, *(address.teredo or ())]
         if any(found is not None and not is_public(found) for found in inner) or address.is_site_local:
             return False
-    if address in _METADATA or address.is_multicast or address.is_unspecified or address.is_reserved:
+    if address in _METADATA or any(address in network for network in _SPECIAL):
+        return False
+    if address.is_multicast or address.is_unspecified or address.is_reserved:
         return False
     return address.is_global
 

@@ -11,10 +11,25 @@ from understudy.v1 import downloader_pb2, downloader_pb2_grpc, types_pb2
 
 from services.common import rpc
 from services.common.errors import Cancelled, InvalidOption
+from services.common.server import Service
 from services.common.stage import Done, Emitted, Job, Progress, StageRunner
+from services.downloader.config import DownloaderSettings
 from services.downloader.worker import Downloader, Trims, clip_recipe
 
+_NAME = downloader_pb2.DESCRIPTOR.services_by_name["DownloaderService"].full_name
 Responses = AsyncIterator[downloader_pb2.IngestResponse]
+
+
+def make_service(runner: StageRunner, settings: DownloaderSettings) -> Service:
+    """The downloader, ready to be served."""
+    servicer = DownloaderServicer(runner, Downloader(runner.artifacts, settings))
+    return Service(
+        name="downloader",
+        grpc_name=_NAME,
+        register=lambda server: downloader_pb2_grpc.add_DownloaderServiceServicer_to_server(servicer, server),
+        load=lambda: None,
+        runner=runner,
+    )
 
 
 class DownloaderServicer(downloader_pb2_grpc.DownloaderServiceServicer):
@@ -23,7 +38,7 @@ class DownloaderServicer(downloader_pb2_grpc.DownloaderServiceServicer):
     def __init__(self, runner: StageRunner, worker: Downloader) -> None:
         self._runner, self._worker = runner, worker
 
-    async def Ingest(  # noqa: N802 - grpc's name
+    async def Ingest(
         self, request: downloader_pb2.IngestRequest, context: grpc.aio.ServicerContext[Any, Any]
     ) -> Responses:
         """See downloader.proto."""

@@ -10,25 +10,32 @@ from typing import Any
 from services.common.errors import DownloadFailed, FileTooLarge, UnsafeAddress
 from services.downloader.addresses import check_all_public
 from services.downloader.child_side import say, serve
-from services.downloader.sources.base import NotAVideo
 
 
-def forbid_private_addresses() -> None:
-    """Makes every later resolution in this process fail for private addresses; yt-dlp connects to what it returns."""
+def forbid_private_addresses() -> list[UnsafeAddress]:
+    """Makes every later resolution in this process fail for private addresses; yt-dlp connects to what it returns.
+
+    Returns a list that the refusals are put into, for yt-dlp does not always pass them on.
+    """
     resolve = socket.getaddrinfo
+    refusals: list[UnsafeAddress] = []
 
     def judged(host: Any, *arguments: Any, **options: Any) -> Any:
         found = resolve(host, *arguments, **options)
-        check_all_public(str(host), [str(entry[4][0]) for entry in found], allow_private=False)
+        try:
+            check_all_public(str(host), [str(entry[4][0]) for entry in found], allow_private=False)
+        except UnsafeAddress as refusal:
+            refusals.append(refusal)
+            raise
         return found
 
     socket.getaddrinfo = judged
+    return refusals
 
 
 def download(request: dict[str, Any]) -> None:
-    """Downloads `url` to `destination`. Raises NotAVideo, DownloadFailed, FileTooLarge, UnsafeAddress."""
-    if not request["allow_private"]:
-        forbid_private_addresses()
+    """Downloads `url` to `destination`. Raises DownloadFailed, FileTooLarge, UnsafeAddress."""
+    refusals = [] if request["allow_private"] else forbid_private_addresses()
     import yt_dlp  # a second to import, and only when a page has to be read
 
     limit = int(request["max_bytes"])
@@ -61,6 +68,8 @@ def download(request: dict[str, Any]) -> None:
         with yt_dlp.YoutubeDL(options) as site:
             site.extract_info(request["url"], download=True)
     except yt_dlp.utils.YoutubeDLError as error:
+        if refusals:
+            raise refusals[0] from error
         _raise_cause(error)
     if not Path(request["destination"]).is_file():
         raise DownloadFailed("the site gave no file; the video may be too large or protected")
@@ -71,11 +80,11 @@ def _raise_cause(error: Exception) -> None:
     """Our own errors come back wrapped by yt-dlp's."""
     cause: BaseException | None = error
     while cause is not None:
-        if isinstance(cause, UnsafeAddress | FileTooLarge):
+        if isinstance(cause, FileTooLarge):
             raise cause
         info = getattr(cause, "exc_info", None)
         cause = cause.__cause__ or cause.__context__ or (info[1] if info and info[1] is not cause else None)
-    raise NotAVideo(f"no video found ({str(error)[:300]})") from error
+    raise DownloadFailed(f"no video found ({str(error)[:300]})") from error
 
 
 class _Quiet:

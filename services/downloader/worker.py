@@ -23,6 +23,7 @@ from services.common.errors import DataCorrupted, InvalidOption, ObjectNotFound
 from services.common.shards import FRAMES_NAME, FRAMES_PER_SHARD
 from services.common.stage import Job
 from services.common.store import FileObjectStore
+from services.downloader.addresses import parse
 from services.downloader.child import Child
 from services.downloader.config import DownloaderSettings
 from services.downloader.sources import fetch, sources_for
@@ -67,6 +68,7 @@ class Downloader:
 
     def fetch(self, url: str, job: Job) -> str:
         """Downloads an address into the store. Returns the SHA-256 of its bytes. Raises what `sources.fetch` does."""
+        parse(url)
         with self._folder() as folder:
             path = folder / "download"
             fetch(url, path, self._sources, job)

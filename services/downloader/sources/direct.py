@@ -11,6 +11,7 @@ import socket
 import ssl
 import threading
 import time
+from contextlib import closing
 from pathlib import Path
 from typing import ClassVar
 from urllib.parse import urljoin
@@ -69,11 +70,11 @@ class DirectSource:
         guard.sock = guard.connection.sock
         if guard.sock is not None:
             guard.sock.settimeout(self._settings.downloader_read_timeout_seconds)
-        response = guard.connection.getresponse()
-        if response.status in _REDIRECTS and (location := response.getheader("Location")):
-            return location
-        self._check_answer(response, target)
-        self._save(response, destination, job)
+        with closing(guard.connection.getresponse()) as response:
+            if response.status in _REDIRECTS and (location := response.getheader("Location")):
+                return location
+            self._check_answer(response, target)
+            self._save(response, destination, job)
         return None
 
     def _check_answer(self, response: http.client.HTTPResponse, target: Target) -> None:
@@ -160,6 +161,7 @@ class _Guard:
         self.sock: socket.socket | None = None
         self._target, self._deadline, self._settings, self._job = target, deadline, settings, job
         self._over = threading.Event()
+        self._cut_off = False
         self._thread = threading.Thread(target=self._watch, name="download-guard", daemon=True)
 
     def __enter__(self) -> _Guard:
@@ -170,15 +172,16 @@ class _Guard:
         self._over.set()
         self._thread.join()
         self.connection.close()
-        if error is None or isinstance(error, UnderstudyError):
-            return
-        self._job.check()
         host = self._target.host
-        if time.monotonic() >= self._deadline:
+        if self._cut_off:
+            # Whatever the cut looked like to the reader: an error, or an early end.
+            self._job.check()
             seconds = self._settings.downloader_total_timeout_seconds
             raise DownloadTimedOut(
                 f"the download from {host} took more than {seconds:g} s; try another server", host=host
             ) from error
+        if error is None or isinstance(error, UnderstudyError):
+            return
         if isinstance(error, TimeoutError):
             raise DownloadTimedOut(
                 f"{host} did not connect within {self._settings.downloader_connect_timeout_seconds:g} s or was silent "
@@ -191,6 +194,7 @@ class _Guard:
     def _watch(self) -> None:
         while not self._over.wait(0.1):
             if time.monotonic() >= self._deadline or self._job.stopped:
+                self._cut_off = True
                 sock = self.sock or self.connection.sock
                 if sock is not None:
                     try:

@@ -6,10 +6,12 @@ import importlib.util
 from pathlib import Path
 from typing import ClassVar
 
+from services.common.errors import DownloadFailed
 from services.common.stage import Job
 from services.downloader.addresses import parse
 from services.downloader.child import Child
 from services.downloader.config import DownloaderSettings
+from services.downloader.sources.base import NotAVideo
 
 
 class SiteSource:
@@ -40,6 +42,9 @@ class SiteSource:
             silence_seconds=3 * self._settings.downloader_read_timeout_seconds,
             timeout_seconds=self._settings.downloader_total_timeout_seconds,
         )
-        for message in child.messages(job):
-            if progress := message.get("progress"):
-                job.progress(int(progress["done"]), int(progress["total"]), "bytes", "downloading")
+        try:
+            for message in child.messages(job):
+                if progress := message.get("progress"):
+                    job.progress(int(progress["done"]), int(progress["total"]), "bytes", "downloading")
+        except DownloadFailed as error:
+            raise NotAVideo(error.message, **error.metadata) from error
