@@ -13,16 +13,15 @@ from services.common.tracks import PoseTrack
 
 Floats = NDArray[np.float64]
 
-_EDGE = 0.01  # of the frame's longer side: kept free at the edges
-_SMALLEST = 0.85  # rather than shrink the dancer further, raised hands may leave the picture
-_TOP_PERCENTILE = 1.0  # of the frames may leave at the top: one stretched hand must not shrink the whole dance
-# Skin and hair lie beyond the keypoints: this much of the height above the eyes.
-_CROWN = 0.1
+_SMALLEST = 0.9  # rather than shrink the dancer further, raised hands may leave the picture
+# So many percent of the frames may leave at the top and at the bottom: one stretched hand must not shrink the dance.
+_LEAVING_TOP, _LEAVING_BOTTOM = 4.0, 1.0
+_LEAST_TRAVEL = 0.25  # below this share of the way across the floor, feet would slide: the dance leaves instead
 
 
 @dataclass(frozen=True)
 class Bounds:
-    """Where the driven keypoints may be, px: the frame less its edge, and wherever the target itself went."""
+    """Where the driven keypoints may be, px: the frame, and beyond it what the target itself habitually takes."""
 
     left: float
     top: float
@@ -31,16 +30,22 @@ class Bounds:
 
 
 def bounds_of(target: PoseTrack) -> Bounds:
-    """Bounds from the target's track. The floor's edge is the lowest place of the target's own feet."""
-    edge = _EDGE * max(target.width, target.height)
-    own = _seen(target.keypoints[target.valid])
-    low = np.nanmin(own, axis=(0, 1)) if np.isfinite(own).any() else np.array([np.inf, np.inf])
-    high = np.nanmax(own, axis=(0, 1)) if np.isfinite(own).any() else np.array([-np.inf, -np.inf])
+    """Bounds from the target's track: the frame, widened where most of the target's own frames leave it."""
+    known = (target.keypoints[:, :, 2] >= CONFIDENT) & target.valid[:, None]
+    x, y = np.moveaxis(target.keypoints[:, :, :2].astype(np.float64), -1, 0)
+    some = known.any(axis=1)
+    if not some.any():
+        return Bounds(0.0, 0.0, target.width - 1.0, target.height - 1.0)
+
+    def typical(values: Floats, sign: int) -> float:
+        extreme = np.where(known, sign * values, -np.inf).max(axis=1)[some]
+        return sign * float(np.median(extreme))
+
     return Bounds(
-        left=min(edge, float(low[0])),
-        top=min(edge, float(low[1])),
-        right=max(target.width - 1 - edge, float(high[0])),
-        bottom=max(target.height - 1 - edge, float(high[1])),
+        left=min(0.0, typical(x, -1)),
+        top=min(0.0, typical(y, -1)),
+        right=max(target.width - 1.0, typical(x, 1)),
+        bottom=max(target.height - 1.0, typical(y, 1)),
     )
 
 
@@ -49,13 +54,13 @@ def shrink_to_top(places: Floats, confidence: NDArray[np.float32], floor: Floats
 
     places: (F, 133, 2) of valid frames, px. confidence: (F, 133). floor: (F,), y of the floor.
     """
-    y = np.where(confidence[:, : s.FEET.start] >= CONFIDENT, places[:, : s.FEET.start, 1], np.inf)
+    y = np.where(confidence >= CONFIDENT, places[:, :, 1], np.inf)
     reach = floor - y.min(axis=1)
     room = floor - bounds.top
     usable = np.isfinite(reach) & (reach > 0) & (room > 0)
     if not usable.any():
         return 1.0
-    factor = np.percentile(room[usable] / reach[usable], _TOP_PERCENTILE)
+    factor = np.percentile(room[usable] / reach[usable], _LEAVING_TOP)
     return float(np.clip(factor, _SMALLEST, 1.0))
 
 
@@ -87,14 +92,14 @@ def keep_beside(places: Floats, confidence: NDArray[np.float32], x: Floats, boun
 
 
 def _travel_share(travel: Floats, reach_left: Floats, reach_right: Floats, room: float) -> float:
-    """Largest share of the travel, 0..1, whose dance still fits into the room."""
+    """Largest share of the travel, 1/4..1, whose dance still fits into the room."""
 
     def width(share: float) -> float:
         return float((share * travel + reach_right).max() - (share * travel - reach_left).min())
 
     if width(1.0) <= room:
         return 1.0
-    low, high = 0.0, 1.0
+    low, high = _LEAST_TRAVEL, 1.0
     for _ in range(30):
         middle = (low + high) / 2
         low, high = (middle, high) if width(middle) <= room else (low, middle)
@@ -106,8 +111,4 @@ def keep_above(places: Floats, confidence: NDArray[np.float32], bounds: Bounds) 
     feet = [s.LEFT_ANKLE, s.RIGHT_ANKLE, *range(s.FEET.start, s.FEET.stop)]
     y = np.where(confidence[:, feet] >= CONFIDENT, places[:, feet, 1], -np.inf).max(axis=1)
     y = y[np.isfinite(y)]
-    return float(min(0.0, bounds.bottom - np.percentile(y, 99.0))) if y.size else 0.0
-
-
-def _seen(keypoints: NDArray[np.float32]) -> Floats:
-    return np.where(keypoints[:, :, 2:] >= CONFIDENT, keypoints[:, :, :2].astype(np.float64), np.nan)
+    return float(min(0.0, bounds.bottom - np.percentile(y, 100.0 - _LEAVING_BOTTOM))) if y.size else 0.0

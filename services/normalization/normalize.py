@@ -8,7 +8,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from services.common import skeleton as s
-from services.common.body import CONFIDENT
 from services.common.errors import InvalidOption, NoPersonFound
 from services.common.tracks import PoseTrack
 from services.normalization.fit import Bounds, bounds_of, keep_above, keep_beside, shrink_to_top
@@ -82,8 +81,8 @@ def _bodies(
     limbs = rebuild(source.keypoints, placement.scale, proportions[0], proportions[1])
     # The rebuilt skeleton is put where the whole one has its feet: same lift off the floor, same place across it.
     offset = _feet_anchor(whole, source.keypoints) - _feet_anchor(limbs, source.keypoints)
-    usable = (source.keypoints[:, [s.LEFT_HIP, s.RIGHT_HIP], 2].min(axis=1) > 0)[:, None, None]
-    return np.where(usable, limbs + offset[:, None], whole)
+    hips = source.keypoints[:, [s.LEFT_HIP, s.RIGHT_HIP], 2].min(axis=1, keepdims=True)
+    return np.where(hips[:, :, None] > 0, limbs + offset[:, None], whole)
 
 
 def _feet_anchor(places: Floats, keypoints: NDArray[np.float32]) -> Floats:
@@ -95,20 +94,21 @@ def _feet_anchor(places: Floats, keypoints: NDArray[np.float32]) -> Floats:
         x = (places[:, pair, 0] * weight).sum(axis=1)
         y = np.where(known, places[:, pair, 1], -np.inf).max(axis=1)
         anchors.append(np.stack([x, np.where(known.any(axis=1), y, 0.0)], axis=1))
-    feet_known = (keypoints[:, [s.LEFT_ANKLE, s.RIGHT_ANKLE], 2] > 0).any(axis=1)
-    return np.where(feet_known[:, None], anchors[0], anchors[1])
+    feet_known = np.max(keypoints[:, [s.LEFT_ANKLE, s.RIGHT_ANKLE], 2], axis=1, keepdims=True) > 0
+    return np.where(feet_known, anchors[0], anchors[1])
 
 
 def _fitted(places: Floats, source: PoseTrack, placement: Placement, bounds: Bounds) -> tuple[Floats, float, str]:
     """The places brought inside the bounds; the extra shrinking; a word for the user."""
     valid = source.valid
     confidence = source.keypoints[valid][:, :, 2]
-    factor = shrink_to_top(places[valid], confidence, placement.floor[valid], bounds)
-    stand = np.stack([placement.x, placement.floor], axis=1)[:, None]
+    lift = keep_above(places[valid], confidence, bounds)
+    places = places + np.array([0.0, lift])
+    stand = np.stack([placement.x, placement.floor + lift], axis=1)[:, None]
+    factor = shrink_to_top(places[valid], confidence, stand[valid, 0, 1], bounds)
     places = stand + (places - stand) * factor
     offsets, word = keep_beside(places[valid], confidence, placement.x[valid], bounds)
     places[valid, :, 0] += offsets[:, None]
-    places[:, :, 1] += keep_above(places[valid], confidence, bounds)
     return places, factor, word
 
 
@@ -122,4 +122,4 @@ def _warnings(source: Stance, target: Stance, factor: float, word: str) -> list[
     return warnings
 
 
-__all__ = ["CONFIDENT", "MODES", "Driven", "normalize"]
+__all__ = ["MODES", "Driven", "normalize"]

@@ -8,12 +8,10 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from services.normalization.stance import Stance
+from services.normalization.stance import STATIC_DEPTH, Stance
 
 Floats = NDArray[np.float64]
 
-STATIC_DEPTH: Final = 0.05
-"""Below this use of the floor (in heights) the source does not walk towards or away from the camera."""
 _LARGEST_GAIN: Final = 2.0
 """A step of the source may become so much longer, beside its body's scale, when the target's floor is deeper."""
 

@@ -24,6 +24,9 @@ Floats = NDArray[np.float64]
 ALPHA: Final = 0.7
 """The paper's band about the median foot level, as a fraction of the way from there to the near end."""
 
+STATIC_DEPTH: Final = 0.05
+"""Below this use of the floor, in heights, somebody does not walk towards or away from the camera."""
+
 _STEP_SECONDS = 0.4  # within this time of any moment somebody who dances touches the floor
 _LEVEL_SIGMA_SECONDS = 0.2
 _NEAR_END_PERCENTILE = 98.0  # "max", but one bad frame does not make the near end
@@ -77,14 +80,21 @@ def measure(track: PoseTrack, frame_rate: float) -> Stance:
     close = float(np.percentile(used, _NEAR_END_PERCENTILE))
     band = used[(used <= middle) & (np.abs(used - middle) <= ALPHA * abs(close - middle))]
     far = float(band.min()) if band.size else middle
+    height_close, height_far = height, height
+    if close - far >= STATIC_DEPTH * height:
+        near = _height_near(heights[track.valid], used, close, height)
+        distant = _height_near(heights[track.valid], used, far, height)
+        # Whoever is nearer is taller in the picture; a measure that says otherwise measured a crouch.
+        if near >= distant:
+            height_close, height_far = near, distant
     return Stance(
         level=level,
         x=x,
         close=close,
         far=far,
         middle=middle,
-        height_close=_height_near(heights[track.valid], used, close, height),
-        height_far=_height_near(heights[track.valid], used, far, height),
+        height_close=height_close,
+        height_far=height_far,
         height=height,
         centre_x=float(np.median(x[track.valid])),
         feet_seen=feet_seen,
