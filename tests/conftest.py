@@ -6,11 +6,21 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 from services.common.artifacts import Artifacts
 from services.common.store import FileObjectStore
 from tests.support import minio
+
+# A loaded machine is slow, not wrong: no example fails for its time. CI draws the same examples every time.
+hypothesis.settings.register_profile(
+    "understudy",
+    deadline=None,
+    derandomize=bool(os.environ.get("CI")),
+    suppress_health_check=[hypothesis.HealthCheck.too_slow],
+)
+hypothesis.settings.load_profile("understudy")
 
 _REPOSITORY_TESTS = Path(__file__).parent / "repo"
 
