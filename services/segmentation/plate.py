@@ -172,41 +172,49 @@ def _load(
             top += end - first
         work.one()
     # Where the background is seen from afar often enough, nothing else counts.
-    enough = afar.sum(axis=0) >= _ENOUGH_AFAR
-    return _Stack(pictures, seen, np.where(enough, afar, seen))
+    few = afar.sum(axis=0) < _ENOUGH_AFAR
+    for used, all_seen in zip(afar, seen, strict=True):
+        used[few] = all_seen[few]
+    return _Stack(pictures, seen, afar)
 
 
 def _median_of(stack: _Stack) -> _Part:
     held_out = np.arange(len(stack.pictures)) % _HELD_OUT_EVERY == _HELD_OUT_EVERY // 2
     if len(held_out) < _HELD_OUT_EVERY:
         held_out[:] = False
-    picture, seen = masked_median(stack.pictures[~held_out], stack.used[~held_out])
+    picture, seen = masked_median(stack.pictures, stack.used, np.flatnonzero(~held_out))
     error_sum, error_count = 0.0, 0
-    for sample, visible in zip(stack.pictures[held_out], stack.seen[held_out], strict=True):
-        judged = visible & seen
-        error_sum += float(np.abs(sample[judged].astype(np.int16) - picture[judged]).sum(dtype=np.int64))
+    for number in np.flatnonzero(held_out):
+        judged = stack.seen[number] & seen
+        error_sum += float(
+            np.abs(stack.pictures[number][judged].astype(np.int16) - picture[judged]).sum(dtype=np.int64)
+        )
         error_count += 3 * int(judged.sum())
     if held_out.any():
-        late, late_seen = masked_median(stack.pictures[held_out], stack.seen[held_out])
+        late, late_seen = masked_median(stack.pictures, stack.seen, np.flatnonzero(held_out))
         only = late_seen & ~seen
         picture[only] = late[only]
         seen = seen | late_seen
     return _Part(picture, seen, error_sum, error_count)
 
 
-def masked_median(pictures: Image, seen: NDArray[np.bool_]) -> tuple[Image, NDArray[np.bool_]]:
+def masked_median(
+    pictures: Image, seen: NDArray[np.bool_], chosen: NDArray[np.intp]
+) -> tuple[Image, NDArray[np.bool_]]:
     """Median over time of the seen samples of each pixel and channel.
 
-    pictures: uint8 (N, h, w, 3), N <= 255. seen: bool (N, h, w). Returns uint8 (h, w, 3), 0 where nothing was seen,
-    and bool (h, w), whether anything was.
+    pictures: uint8 (N, h, w, 3). seen: bool (N, h, w). chosen: int (n,), the samples that take part, at most 255.
+    Returns uint8 (h, w, 3), 0 where nothing was seen, and bool (h, w), whether anything was.
     """
     height, width = seen.shape[1:]
     median = np.empty((height, width, 3), dtype=np.uint8)
-    number = seen.sum(axis=0, dtype=np.uint8)
-    rows = max(1, 2_000_000 // max(1, pictures.shape[0] * width * 3))  # small enough for the processor's cache
+    number = np.empty((height, width), dtype=np.uint8)
+    rows = max(1, 2_000_000 // max(1, len(chosen) * width * 3))  # small enough for the processor's cache
     for top in range(0, height, rows):
         band = slice(top, top + rows)
-        values = np.where(seen[:, band, :, None], pictures[:, band], np.uint8(255))
+        visible = seen[chosen, band]
+        number[band] = visible.sum(axis=0, dtype=np.uint8)
+        values = np.where(visible[..., None], pictures[chosen, band], np.uint8(255))
         count = number[band, :, None].astype(np.int16)
         low, high = (_order_statistic(values, np.maximum(rank, 0)) for rank in ((count - 1) // 2, count // 2))
         median[band] = (low.astype(np.uint16) + high + 1) // 2

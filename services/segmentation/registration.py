@@ -24,6 +24,7 @@ from services.segmentation.people import Keypoints, crowd
 _ENOUGH_IN_SIGHT = 0.3
 _TOO_FAR = 0.35  # of the frame's diagonal
 _TOO_FEW_REGISTERED = 0.8
+_HARDLY_REGISTERED = 0.15
 
 
 class GrayFrames(Protocol):
@@ -75,9 +76,7 @@ def register_camera(
     tracker = _Tracker(frames, people)
     root = tracker.find_root()
     if root is None:
-        still = CameraPath.identity(len(frames), frames.width, frames.height)
-        return _summary(still, np.zeros(len(frames), bool), 1, ["the background has too little texture to tell whether "
-                        "the camera moves: it is taken as still"])  # fmt: skip
+        return _unmeasurable(frames)
     measured = path.MeasuredPath.empty(len(frames), root.gray.shape[1], root.gray.shape[0])
     measured.put_root(root.index)
     done = 1
@@ -154,7 +153,15 @@ def _in_sight(reference: flow.Reference, matrix: camera.Matrix) -> float:
     return float(inside.mean())
 
 
+def _unmeasurable(frames: GrayFrames) -> Registration:
+    still = CameraPath.identity(len(frames), frames.width, frames.height)
+    warning = "the background has too little texture to tell whether the camera moves: it is taken as still"
+    return _summary(still, np.zeros(len(frames), bool), 1, [warning])
+
+
 def _finish(frames: GrayFrames, measured: path.MeasuredPath) -> Registration:
+    if len(frames) > 1 and measured.measured.mean() < _HARDLY_REGISTERED:
+        return _unmeasurable(frames)
     size, full = (measured.width, measured.height), (frames.width, frames.height)
     matrices, good, window = path.cleaned(measured)
     if path.is_still(matrices, measured):

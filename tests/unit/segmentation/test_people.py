@@ -25,7 +25,7 @@ def test_a_smaller_mask_is_the_same_shape() -> None:
     pose = filmed(16, drift=0.0).track.keypoints[0]
     full = silhouette(pose, HEIGHT, WIDTH)[::2, ::2] > 0
     half = silhouette(pose, HEIGHT // 2, WIDTH // 2, scale=0.5) > 0
-    assert (full & half).sum() / (full | half).sum() > 0.95
+    assert (full & half).sum() / (full | half).sum() > 0.9
 
 
 def test_an_unknown_person_has_no_shape() -> None:

@@ -27,7 +27,7 @@ def test_masked_median_is_numpys() -> None:
     pictures = rng.integers(0, 256, (9, 7, 5, 3), np.uint8)
     seen = rng.random((9, 7, 5)) < 0.5
     seen[:, 0, 0] = False
-    median, known = plates.masked_median(pictures, seen)
+    median, known = plates.masked_median(pictures, seen, np.arange(9))
     assert not known[0, 0]
     for row, column in np.argwhere(known):
         expected = np.median(pictures[seen[:, row, column], row, column].astype(float), axis=0)
