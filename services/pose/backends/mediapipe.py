@@ -31,7 +31,7 @@ class MediaPipeBackend:
     """
 
     def __init__(self, weights_dir: Path, threads: int) -> None:
-        self._model = WholeBody(weights_dir, detector_score=_DETECTOR_SCORE, most_people=_MOST_PEOPLE)
+        self._model = WholeBody(weights_dir, threads=threads, detector_score=_DETECTOR_SCORE, most_people=_MOST_PEOPLE)
         self._threads = threads
         self.digest = f"mediapipe/{weights_digest(WholeBody.WEIGHTS)}"
 

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
-import openvino
 from numpy.typing import NDArray
 
-from services.pose.blazepose.networks import Network, sigmoid
+from services.pose.blazepose.networks import Network, Runtime, sigmoid
 from services.pose.blazepose.regions import Pyramid, Region, pointing_up, to_frame
 
 Floats = NDArray[np.float32]
@@ -37,8 +35,8 @@ class BodyLandmarks:
 
     WEIGHT = "pose_landmark_full.tflite"
 
-    def __init__(self, core: openvino.Core, weights_dir: Path) -> None:
-        self._network = Network(core, weights_dir, self.WEIGHT, mean=0.0, std=255.0)
+    def __init__(self, runtime: Runtime) -> None:
+        self._network = Network(runtime, self.WEIGHT, mean=0.0, std=255.0)
 
     def __call__(self, frame: Pyramid, region: Region) -> Body:
         size = self._network.size
@@ -58,14 +56,13 @@ def _refined(local: Floats, heatmap: Floats, size: int) -> Floats:
     """Regressed places (K, 2), px of the crop, moved to the centre of mass of the heatmap (h, w, K) near them."""
     cells = heatmap.shape[0]
     refined = local.copy()
-    probability = sigmoid(heatmap)
     radius = _HEATMAP_WINDOW // 2
     for k in range(heatmap.shape[2]):
         column, row = (local[k] / size * cells).astype(int)
         if not (0 <= column < cells and 0 <= row < cells):
             continue
         left, top = max(0, column - radius), max(0, row - radius)
-        window = probability[top : row + radius + 1, left : column + radius + 1, k]
+        window = sigmoid(heatmap[top : row + radius + 1, left : column + radius + 1, k])
         if window.max() < _HEATMAP_MINIMUM:
             continue
         total = window.sum()

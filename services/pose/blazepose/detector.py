@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-import openvino
 from numpy.typing import NDArray
 
-from services.pose.blazepose.networks import Network, sigmoid
+from services.pose.blazepose.networks import Network, Runtime, sigmoid
 from services.pose.blazepose.regions import Pyramid, Region, pointing_up, to_frame, whole_frame
 
 Floats = NDArray[np.float32]
@@ -33,8 +31,8 @@ class PersonDetector:
 
     WEIGHT = "pose_detection.tflite"
 
-    def __init__(self, core: openvino.Core, weights_dir: Path, minimum_score: float) -> None:
-        self._network = Network(core, weights_dir, self.WEIGHT, mean=127.5, std=127.5)
+    def __init__(self, runtime: Runtime, minimum_score: float) -> None:
+        self._network = Network(runtime, self.WEIGHT, mean=127.5, std=127.5)
         self._anchors = _anchors()
         self._minimum_score = minimum_score
 

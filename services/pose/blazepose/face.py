@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
-import openvino
 from numpy.typing import NDArray
 
-from services.pose.blazepose.networks import Network, sigmoid
+from services.pose.blazepose.networks import Network, Runtime, sigmoid
 from services.pose.blazepose.regions import Pyramid, Region, pointing_up, to_frame
 
 Floats = NDArray[np.float32]
@@ -42,8 +40,8 @@ class FaceLandmarks:
 
     WEIGHT = "face_landmark.tflite"
 
-    def __init__(self, core: openvino.Core, weights_dir: Path) -> None:
-        self._network = Network(core, weights_dir, self.WEIGHT, mean=0.0, std=255.0)
+    def __init__(self, runtime: Runtime) -> None:
+        self._network = Network(runtime, self.WEIGHT, mean=0.0, std=255.0)
 
     def __call__(self, frame: Pyramid, body: Floats) -> Face:
         """body: float32 (33, 2), px: the body landmarks."""

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
-import openvino
 from numpy.typing import NDArray
 
-from services.pose.blazepose.networks import Network
+from services.pose.blazepose.networks import Network, Runtime
 from services.pose.blazepose.regions import Pyramid, Region, pointing_up, to_frame
 
 Floats = NDArray[np.float32]
@@ -32,9 +30,9 @@ class HandLandmarks:
 
     WEIGHTS = ("hand_recrop.tflite", "hand_landmark_full.tflite")
 
-    def __init__(self, core: openvino.Core, weights_dir: Path) -> None:
-        self._recrop = Network(core, weights_dir, self.WEIGHTS[0], mean=0.0, std=255.0)
-        self._landmarks = Network(core, weights_dir, self.WEIGHTS[1], mean=0.0, std=255.0)
+    def __init__(self, runtime: Runtime) -> None:
+        self._recrop = Network(runtime, self.WEIGHTS[0], mean=0.0, std=255.0)
+        self._landmarks = Network(runtime, self.WEIGHTS[1], mean=0.0, std=255.0)
 
     def __call__(self, frame: Pyramid, wrist: Floats, little: Floats, index: Floats) -> Hand:
         """wrist, little, index: float32 (2,), px: the body network's wrist and finger roots of this hand."""

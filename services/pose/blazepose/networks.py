@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -14,19 +15,39 @@ from services.common.weights import verified_weight_path
 Floats = NDArray[np.float32]
 
 
+@dataclass(frozen=True)
+class Runtime:
+    """Where networks come from and how many calls of one run at the same time, each on a core of its own."""
+
+    core: openvino.Core
+    weights_dir: Path
+    streams: int
+
+
 class Network:
     """One image network. Calling it is thread-safe; each call runs on one core, so callers choose the parallelism."""
 
-    def __init__(self, core: openvino.Core, weights_dir: Path, name: str, mean: float, std: float) -> None:
+    def __init__(self, runtime: Runtime, name: str, mean: float, std: float) -> None:
         """Compile `name` (see services.common.weights). Pixels 0..255 go in as (pixel - mean) / std.
 
         Raises WeightsMissing or DataCorrupted.
         """
-        model = core.read_model(verified_weight_path(weights_dir, name))
+        model = runtime.core.read_model(verified_weight_path(runtime.weights_dir, name))
         self.size = int(model.inputs[0].shape[1])
         # float32 everywhere: bf16 moves landmarks by up to a pixel and differs between processors.
-        options = {"INFERENCE_PRECISION_HINT": "f32", "INFERENCE_NUM_THREADS": 1, "ENABLE_CPU_PINNING": False}
-        self._compiled = core.compile_model(model, "CPU", options)
+        streams = runtime.streams
+        options = {
+            "INFERENCE_PRECISION_HINT": "f32",
+            "INFERENCE_NUM_THREADS": streams,
+            "NUM_STREAMS": streams,
+            "ENABLE_CPU_PINNING": False,
+        }
+            "INFERENCE_PRECISION_HINT": "f32",
+            "INFERENCE_NUM_THREADS": streams,
+            "ENABLE_CPU_PINNING": False,
+            "NUM_STREAMS": streams,
+        }
+        self._compiled = runtime.core.compile_model(model, "CPU", options)
         self._scale, self._offset = np.float32(1 / std), np.float32(-mean / std)
         self._local = threading.local()
 

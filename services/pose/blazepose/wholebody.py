@@ -13,6 +13,7 @@ from services.pose.blazepose.body import Body, BodyLandmarks
 from services.pose.blazepose.detector import PersonDetector
 from services.pose.blazepose.face import FaceLandmarks
 from services.pose.blazepose.hand import HandLandmarks
+from services.pose.blazepose.networks import Runtime
 from services.pose.blazepose.regions import Image, Pyramid, Region
 
 Floats = NDArray[np.float32]
@@ -47,12 +48,12 @@ class WholeBody:
 
     WEIGHTS = (PersonDetector.WEIGHT, BodyLandmarks.WEIGHT, *HandLandmarks.WEIGHTS, FaceLandmarks.WEIGHT)
 
-    def __init__(self, weights_dir: Path, *, detector_score: float, most_people: int) -> None:
-        core = openvino.Core()
-        self._detector = PersonDetector(core, weights_dir, detector_score)
-        self._body = BodyLandmarks(core, weights_dir)
-        self._hand = HandLandmarks(core, weights_dir)
-        self._face = FaceLandmarks(core, weights_dir)
+    def __init__(self, weights_dir: Path, *, threads: int, detector_score: float, most_people: int) -> None:
+        runtime = Runtime(openvino.Core(), weights_dir, threads)
+        self._detector = PersonDetector(runtime, detector_score)
+        self._body = BodyLandmarks(runtime)
+        self._hand = HandLandmarks(runtime)
+        self._face = FaceLandmarks(runtime)
         self._most_people = most_people
 
     def find(self, image: Image) -> list[Person]:
