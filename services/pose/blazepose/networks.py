@@ -42,11 +42,6 @@ class Network:
             "NUM_STREAMS": streams,
             "ENABLE_CPU_PINNING": False,
         }
-            "INFERENCE_PRECISION_HINT": "f32",
-            "INFERENCE_NUM_THREADS": streams,
-            "ENABLE_CPU_PINNING": False,
-            "NUM_STREAMS": streams,
-        }
         self._compiled = runtime.core.compile_model(model, "CPU", options)
         self._scale, self._offset = np.float32(1 / std), np.float32(-mean / std)
         self._local = threading.local()
