@@ -19,4 +19,7 @@ class SegmentationSettings(ServiceSettings):
 
     @property
     def threads(self) -> int:
-        return self.segmentation_threads or len(os.sched_getaffinity(0))
+        if self.segmentation_threads:
+            return self.segmentation_threads
+        # What the process may use, which a container narrows; macOS cannot tell.
+        return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
