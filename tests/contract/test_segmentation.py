@@ -21,7 +21,7 @@ from services.common.tracks import CameraPath
 from services.segmentation.config import SegmentationSettings
 from services.segmentation.servicer import SegmentationServicer
 from services.segmentation.worker import Segmentation
-from tests.unit.segmentation.scenes import filmed, store_clip, store_track
+from tests.unit.segmentation.scenes import filmed, store_clip, store_poses, store_track
 
 FRAMES = 24
 
@@ -77,7 +77,10 @@ async def test_the_three_calls_one_after_the_other_and_again(running: Running) -
     assert camera.registered_fraction == 1.0
     assert camera.max_displacement_px > 5
 
-    cut = segmentation_pb2.SegmentFramesRequest(shard=rpc.from_ref(shard_ref), track=rpc.from_ref(track_ref))
+    poses_ref = store_poses(running.artifacts, [clip.people(index) for index in range(FRAMES)])
+    cut = segmentation_pb2.SegmentFramesRequest(
+        shard=rpc.from_ref(shard_ref), track=rpc.from_ref(track_ref), pose_shard=rpc.from_ref(poses_ref)
+    )
     mattes, twin = await asyncio.gather(running.stub.SegmentFrames(cut), running.stub.SegmentFrames(cut))
     assert (mattes.frame_count, mattes.empty_count) == (FRAMES, 0)
     assert mattes == twin
