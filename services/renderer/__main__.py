@@ -13,7 +13,7 @@ from services.renderer.worker import Renderer
 
 def main() -> None:
     """Serves until it is told to stop."""
-    settings = RendererSettings()  # type: ignore[call-arg]  # filled from the environment
+    settings = RendererSettings()  # filled from the environment
     runner = open_runner(settings)
     renderer = Renderer(runner.artifacts, settings.renderer_threads)
     servicer = RendererServicer(runner, renderer, Encoder(runner.artifacts))

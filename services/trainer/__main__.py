@@ -12,7 +12,7 @@ from services.trainer.worker import Trainer
 
 def main() -> None:
     """Serves until it is told to stop."""
-    settings = TrainerSettings()  # type: ignore[call-arg]  # filled from the environment
+    settings = TrainerSettings()  # filled from the environment
     runner = open_runner(settings)
     worker = Trainer(runner.artifacts, settings.trainer_device, settings.trainer_checkpoint_seconds)
     servicer = TrainerServicer(runner, worker)

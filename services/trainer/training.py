@@ -53,7 +53,8 @@ class Training:
         if not all(math.isfinite(value) for value in values.values()):
             raise FloatingPointError(f"losses are not finite after {self.step} iterations: {values}")
         self.optimiser.zero_grad(set_to_none=True)
-        sum(losses.values(), torch.zeros((), device=self.device.torch)).backward()
+        total = sum(losses.values(), torch.zeros((), device=self.device.torch))
+        total.backward()  # type: ignore[no-untyped-call]
         torch.nn.utils.clip_grad_norm_(self.generator.parameters(), 1.0)
         self.optimiser.step()
         self._update_average()

@@ -94,6 +94,8 @@ class Trainer:
         if checkpoint is not None:
             training.restore(checkpoint)
             _log.info("training goes on", iteration=checkpoint.step)
+        else:
+            _log.info("training begins", iterations=training.config.iterations)
 
     def _run(self, training: Training, scratch: Scratch, job: Job) -> None:
         total = training.config.iterations

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -25,7 +26,7 @@ class Study:
     camera: CameraPath
     plate: Picture
 
-    def __iter__(self) -> object:
+    def __iter__(self) -> Iterator[tuple[int, Picture, Picture]]:
         return iter(zip(range(len(self.frames)), self.frames, self.mattes, strict=True))
 
 

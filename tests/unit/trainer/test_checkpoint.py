@@ -77,7 +77,7 @@ def test_nothing_there() -> None:
 def test_optimiser_state_survives() -> None:
     def make() -> tuple[torch.nn.Conv2d, torch.optim.AdamW]:
         torch.manual_seed(0)
-        module = torch.nn.Conv2d(3, 8, 3).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        module = torch.nn.Conv2d(3, 8, 3).to(memory_format=torch.channels_last)
         return module, torch.optim.AdamW(module.parameters(), fused=True)
 
     def step(module: torch.nn.Conv2d, optimiser: torch.optim.AdamW) -> None:

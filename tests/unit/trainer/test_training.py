@@ -116,7 +116,7 @@ def test_losses_that_are_not_finite_stop_the_run(study: Study) -> None:
 def test_too_few_valid_frames_are_refused_with_numbers(study: Study) -> None:
     valid = np.zeros(36, dtype=np.bool_)
     valid[:10] = True
-    with pytest.raises(ClipTooShort, match="at least 24 frames .* 10 of 36"):
+    with pytest.raises(ClipTooShort, match=r"at least 24 frames .* 10 of 36"):
         split_clip(replace(study.track, valid=valid), study.camera, 64, 100)
 
 

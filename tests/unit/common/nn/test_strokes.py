@@ -49,9 +49,7 @@ def test_line_is_full_on_the_bone_and_a_gaussian_across_it() -> None:
 
 @settings(max_examples=40, deadline=None)
 @given(x=coordinate, y=coordinate, u=coordinate, v=coordinate, a=confidence, b=confidence)
-def test_values_are_the_distance_to_the_segment(
-    x: float, y: float, u: float, v: float, a: float, b: float
-) -> None:
+def test_values_are_the_distance_to_the_segment(x: float, y: float, u: float, v: float, a: float, b: float) -> None:
     shin = _draw(_keypoints(k13=(x, y, a), k15=(u, v, b)))[0, NAMES.index("left_shin")].numpy()
     columns, rows = np.meshgrid(np.arange(SIZE), np.arange(SIZE))
     along = ((columns - x) * (u - x) + (rows - y) * (v - y)) / max((u - x) ** 2 + (v - y) ** 2, 1e-6)

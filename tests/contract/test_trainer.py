@@ -1,0 +1,150 @@
+"""The training service over its real protocol: started on a free port, called by a real client."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import grpc
+import numpy as np
+import pytest
+from understudy.v1 import trainer_pb2, trainer_pb2_grpc
+
+from services.common import rpc
+from services.common.artifacts import Artifacts
+from services.common.errors import ArtifactNotFound, ClipTooShort, InvalidOption
+from services.common.server import Service, open_runner, start
+from services.trainer import presets
+from services.trainer.config import TrainerSettings
+from services.trainer.servicer import TrainerServicer
+from services.trainer.study import StudyRefs
+from services.trainer.worker import Trainer
+from tests.support.studies import store_study
+from tests.unit.trainer.figure import make_study
+from tests.unit.trainer.test_training import tiny_config
+
+ITERATIONS = 6
+
+
+@dataclass(frozen=True)
+class Running:
+    stub: trainer_pb2_grpc.TrainerServiceAsyncStub
+    artifacts: Artifacts
+    refs: StudyRefs
+
+    def request(self, **options: Any) -> trainer_pb2.TrainRequest:
+        return trainer_pb2.TrainRequest(
+            clip=rpc.from_ref(self.refs.clip),
+            track=rpc.from_ref(self.refs.track),
+            camera=rpc.from_ref(self.refs.camera),
+            matte_shards=[rpc.from_ref(ref) for ref in self.refs.matte_shards],
+            plate=rpc.from_ref(self.refs.plate),
+            **{"iterations": ITERATIONS, **options},
+        )
+
+    async def train(self, **options: Any) -> list[trainer_pb2.TrainResponse]:
+        return [update async for update in self.stub.Train(self.request(**options))]
+
+
+@pytest.fixture
+async def running(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Running]:
+    monkeypatch.setitem(presets._PRESETS, "preview", tiny_config(ITERATIONS))
+    settings = TrainerSettings(
+        store_url=f"file://{tmp_path}/store", cache_dir=tmp_path / "cache", metrics_port=-1,
+        trainer_device="cpu", trainer_checkpoint_seconds=0.5,
+    )  # fmt: skip
+    runner = open_runner(settings)
+    worker = Trainer(runner.artifacts, settings.trainer_device, settings.trainer_checkpoint_seconds)
+    servicer = TrainerServicer(runner, worker)
+    service = Service(
+        name="trainer",
+        grpc_name="understudy.v1.TrainerService",
+        register=lambda server: trainer_pb2_grpc.add_TrainerServiceServicer_to_server(servicer, server),
+        load=worker.load,
+        runner=runner,
+    )
+    server = await start(service, settings)
+    refs = store_study(runner.artifacts, make_study(30))
+    async with grpc.aio.insecure_channel(f"127.0.0.1:{server.port}") as channel:
+        yield Running(trainer_pb2_grpc.TrainerServiceStub(channel), runner.artifacts, refs)
+    await server.stop(20)
+
+
+async def test_a_training_reports_and_ends_with_a_performer(running: Running) -> None:
+    updates = await running.train()
+    kinds = [update.WhichOneof("update") for update in updates]
+    assert kinds[-1] == "performer"
+    assert kinds.count("performer") == 1
+    assert "sample" in kinds
+    progress = [update.progress for update in updates if update.WhichOneof("update") == "progress"]
+    assert {each.total for each in progress} == {ITERATIONS}
+    assert progress[-1].done == ITERATIONS
+    samples = [update.sample for update in updates if update.WhichOneof("update") == "sample"]
+    assert {"colour", "alpha", "structure"} <= set(samples[0].losses)
+
+    performer = updates[-1].performer
+    assert (performer.preset, performer.family, performer.resolution) == ("preview", "composite", 64)
+    assert (performer.training_frames, performer.heldout_frames) == (24, 6)
+    assert (performer.width, performer.height) == (160, 120)
+    assert {"person_ssim", "person_psnr_db", "sharpness", "flicker"} <= set(performer.metrics)
+    assert set(performer.metrics) == set(performer.nearest_metrics)
+    artifact = running.artifacts.open(rpc.to_ref(performer.artifact))
+    assert artifact.names() == [
+        "config.json", "generator.onnx", "generator.safetensors", "metrics.json", "plate.png", "preview.jpg",
+    ]  # fmt: skip
+    assert artifact.read_json("metrics.json")["generated"] == dict(performer.metrics)
+    assert running.artifacts.scratch(performer.artifact.key).list() == []  # checkpoints are gone
+
+    again = await running.train()
+    assert [update.WhichOneof("update") for update in again] == ["performer"]
+    assert again[0].performer == performer
+
+
+async def test_a_caller_that_goes_away_leaves_a_checkpoint_and_the_same_call_goes_on(running: Running) -> None:
+    call = running.stub.Train(running.request(iterations=200))
+    async for update in call:
+        if update.WhichOneof("update") == "progress" and update.progress.done >= 2:
+            break
+    call.cancel()
+    scratch: list[str] = []
+    async with asyncio.timeout(30):
+        while not any(name.endswith(".json") for name in scratch):
+            await asyncio.sleep(0.1)
+            infos = running.artifacts.store.list("scratch/")
+            scratch = [info.key for info in infos if "checkpoint" in info.key]
+    updates = await running.train(iterations=200)
+    progress = [update.progress for update in updates if update.WhichOneof("update") == "progress"]
+    counted = [each.done for each in progress if "resumed" in each.message]
+    assert counted
+    assert min(counted) > 2
+    assert updates[-1].performer.iterations == 200
+
+
+async def test_mistakes_come_back_as_themselves(running: Running) -> None:
+    async def error_of(**options: Any) -> Exception:
+        with pytest.raises(grpc.aio.AioRpcError) as error:
+            await running.train(**options)
+        return rpc.from_rpc_error(error.value)
+
+    assert isinstance(await error_of(preset="best"), InvalidOption)
+    assert isinstance(await error_of(family="diffusion"), InvalidOption)
+    assert isinstance(await error_of(iterations=-1), InvalidOption)
+    missing = StudyRefs(**{**vars(running.refs), "plate": type(running.refs.plate)("plate", "0" * 64)})
+    with pytest.raises(grpc.aio.AioRpcError) as error:
+        await Running(running.stub, running.artifacts, missing).train()
+    assert isinstance(rpc.from_rpc_error(error.value), ArtifactNotFound)
+
+
+async def test_a_clip_with_too_few_poses_is_refused_with_numbers(running: Running) -> None:
+    study = make_study(30)
+    study.track.valid[:] = np.arange(30) < 11
+    refs = store_study(running.artifacts, study, "short")
+    with pytest.raises(grpc.aio.AioRpcError) as error:
+        await Running(running.stub, running.artifacts, refs).train()
+    refused = rpc.from_rpc_error(error.value)
+    assert isinstance(refused, ClipTooShort)
+    assert "at least 24" in refused.message
+    assert refused.metadata["valid"] == "11"
