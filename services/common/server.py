@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import json
 import os
 import signal
@@ -95,7 +96,11 @@ async def start(service: Service, settings: ServiceSettings) -> Running:
     names = (service.grpc_name, health.SERVICE_NAME, reflection.SERVICE_NAME)
     reflection.enable_server_reflection(names, server)
     await _set_health(state, service, metrics, serving=False)
-    port = server.add_insecure_port(f"{settings.listen_host}:{settings.listen_port}")
+    address = f"{settings.listen_host}:{settings.listen_port}"
+    try:
+        port = server.add_insecure_port(address)
+    except RuntimeError as error:  # gRPC's word for it
+        raise OSError(errno.EADDRINUSE, f"cannot listen on {address}, its port may be taken") from error
     await server.start()
     metrics_port, close_metrics = _serve_metrics(settings, registry)
     task = asyncio.create_task(_watch_health(state, service, metrics))
