@@ -160,7 +160,7 @@ def _result(facts: VideoFacts, decoding: _Decoding, *, has_audio: bool) -> dict[
     lost = stream.repeated_frames if not facts.timing.variable else 0
     skipped = max(lost, stream.damaged_frames) + max(0, facts.frame_count - count)
     if skipped:
-        warnings.append(f"{skipped} of {facts.frame_count} frames could not be decoded and were left out")
+        warnings.append(f"{skipped} of {facts.frame_count} frames could not be decoded; the one before stands in")
     if facts.timing.variable and facts.timing.timed:
         warnings.append(f"{stream.repeated_frames} frames were repeated and {stream.merged_frames} left out for it")
     if count < facts.frame_count:

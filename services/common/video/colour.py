@@ -43,13 +43,14 @@ class RgbConverter:
         if int(frame.color_trc) in _HDR_TRANSFERS:
             image = _tone_map(self._reformat(frame, "rgb48le"), int(frame.color_trc))
         else:
-            image = self._reformat(frame, "rgb24")
+            # Planes, because swscale makes them twice as fast as packed RGB, to the same values.
+            image = _interleave(self._reformat(frame, "gbrp"))
         image = turn(image, self._geometry.orientation)
         if crop := self._geometry.crop:
             image = image[crop.y : crop.y + crop.height, crop.x : crop.x + crop.width]
         return np.ascontiguousarray(image)
 
-    def _reformat(self, frame: VideoFrame, pixel_format: str) -> npt.NDArray[Any]:
+    def _reformat(self, frame: VideoFrame, pixel_format: str) -> VideoFrame:
         options: dict[str, Any] = {}
         if not frame.format.is_rgb:
             full = frame.format.name.startswith("yuvj") or int(frame.color_range) == int(ColorRange.JPEG)
@@ -58,7 +59,7 @@ class RgbConverter:
                 "src_color_range": ColorRange.JPEG if full else ColorRange.MPEG,
                 "dst_color_range": ColorRange.JPEG,
             }
-        converted = self._reformatter.reformat(
+        return self._reformatter.reformat(
             frame,
             width=self._geometry.stored_width,
             height=self._geometry.stored_height,
@@ -67,7 +68,17 @@ class RgbConverter:
             threads=1,
             **options,
         )
-        return converted.to_ndarray()
+
+
+def _interleave(frame: VideoFrame) -> RGB:
+    """Planar GBR to (H, W, 3) RGB."""
+    planes: tuple[Any, ...] = frame.planes  # buffers, which PyAV's stub does not say
+    green, blue, red = (
+        np.frombuffer(plane, np.uint8).reshape(plane.height, plane.line_size)[:, : plane.width] for plane in planes
+    )
+    image: Any = cv2.merge((red, green, blue))
+    merged: RGB = image
+    return merged
 
 
 def _matrix(frame: VideoFrame) -> int:
@@ -100,8 +111,9 @@ def orientation_of(frame: VideoFrame) -> Orientation:
     return Orientation()
 
 
-def _tone_map(image: npt.NDArray[np.uint16], transfer: int) -> RGB:
-    """BT.2020 PQ or HLG code values (H, W, 3) uint16 to BT.709 uint8."""
+def _tone_map(frame: VideoFrame, transfer: int) -> RGB:
+    """BT.2020 PQ or HLG, packed 16-bit RGB, to BT.709 (H, W, 3) uint8."""
+    image: Any = frame.to_ndarray()
     linear = cv2.transform(_linear_light(transfer)[image], _BT2020_TO_BT709)
     np.clip(linear, 0.0, None, out=linear)
     # Reinhard's extended curve on the brightest channel keeps hue; 1000 nits reach white.

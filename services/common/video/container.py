@@ -30,7 +30,7 @@ def open_video(path: Path) -> InputContainer:
     if not path.is_file():
         raise UnreadableVideo(f"{path.name} is not a file; give the video itself", path=path.name)
     if path.stat().st_size == 0:
-        raise UnreadableVideo(f"{path.name} is empty (0 bytes); copy or download it again", path=path.name)
+        raise UnreadableVideo("the file is empty (0 bytes); copy or download it again")
     try:
         return av.open(f"file:{path.resolve()}", mode="r", options=dict(_OPTIONS), metadata_errors="replace")
     except (av.FFmpegError, ValueError, OSError) as error:
@@ -43,14 +43,12 @@ def _unreadable(path: Path, error: Exception) -> UnreadableVideo:
     size = path.stat().st_size
     if b"ftyp" in head[:32]:
         return UnreadableVideo(
-            f"{path.name} ({size} bytes) begins as an MP4 and its index is missing: it was cut off while it was "
-            "recorded, copied or downloaded; get it again",
-            path=path.name,
+            f"the file ({size} bytes) begins as an MP4 and its index is missing or damaged: it was cut off while it "
+            "was recorded, copied or downloaded; get it again",
             size_bytes=size,
         )
     return UnreadableVideo(
-        f"{path.name} ({size} bytes) is not a video that can be read; MP4, MOV, MKV, WebM and AVI can be",
-        path=path.name,
+        f"the file ({size} bytes) is not a video that can be read; MP4, MOV, MKV, WebM and AVI can be",
         size_bytes=size,
         detail=str(error),
     )
