@@ -39,7 +39,7 @@ demo: setup  ## a whole transfer between two synthetic dancers, with the truth b
 	@$(BIN)/understudy demo demo
 
 test: setup  ## every check and test
-	@$(BIN)/python -m pytest
+	@OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m pytest
 
 lint: setup  ## ruff and mypy alone
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy
