@@ -278,7 +278,9 @@ def _with_normalization(network: bytes, mean: float, std: float) -> bytes:
     entry = model_schema.MetadataT()
     entry.name, entry.buffer = "TFLITE_METADATA", len(model.buffers)
     model.buffers.append(buffer)
-    model.metadata = [*(model.metadata or []), entry]
+    # Some of the networks carry metadata already, without the normalisation.
+    others = [each for each in model.metadata or [] if each.name not in {"TFLITE_METADATA", b"TFLITE_METADATA"}]
+    model.metadata = [*others, entry]
     packed = flatbuffers.Builder(0)
     packed.Finish(model.Pack(packed), b"TFL3")
     return bytes(packed.Output())

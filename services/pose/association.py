@@ -22,6 +22,7 @@ _MINIMUM_SIMILARITY = 0.15
 _TOLERANCE = 0.06
 _TOLERANCE_PER_SECOND = 0.8
 _TOLERANCE_LIMIT = 0.3
+_REMEMBERED = 15  # poses
 
 
 @dataclass
@@ -74,7 +75,8 @@ def _similarity(tracklet: Tracklet, pose: Keypoints, seconds: float) -> float:
     if not known.any():
         return 0.0
     distance = np.hypot(*(_predicted(tracklet, seconds) - pose[BODY, :2])[known].T)
-    height = max(span(last), span(pose), 1.0)
+    # Of several poses: in a frame that shows but a part of the body the person is no smaller.
+    height = max(*(span(each) for each in tracklet.poses[-_REMEMBERED:]), span(pose), 1.0)
     tolerance = height * min(_TOLERANCE + _TOLERANCE_PER_SECOND * seconds, _TOLERANCE_LIMIT)
     return float(np.exp(-((distance / tolerance) ** 2) / 2).mean())
 

@@ -43,7 +43,10 @@ class PersonDetector:
     def tiled(self, frame: Pyramid) -> list[Detection]:
         """People in overlapping tiles of the frame: for figures too small for one look at the whole of it."""
         found: list[Detection] = []
-        for side in sorted({min(frame.width, frame.height), max(frame.width, frame.height) // 2}, reverse=True):
+        shorter = min(frame.width, frame.height)
+        for side in (shorter, shorter // 2):
+            if side < self._network.size:  # enlarging shows nothing new
+                break
             for region in _tiles(frame.width, frame.height, side):
                 found += self.inside(frame, region)
             if found:
