@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import openvino
 from numpy.typing import NDArray
-from openvino import opset13
+
+if TYPE_CHECKING:
+    import openvino
 
 Floats = NDArray[np.float32]
 
@@ -32,6 +33,8 @@ class WindowGenerator:
     """
 
     def __init__(self, model_path: Path, width: int, height: int, threads: int | None = None) -> None:
+        import openvino
+
         core = openvino.Core()
         model = core.read_model(model_path)
         model.reshape({"keypoints": [BATCH, -1, 3], "columns": [width], "rows": [height]})
@@ -59,6 +62,9 @@ class WindowGenerator:
 
 def _cut(model: openvino.Model) -> tuple[openvino.Model, openvino.Model]:
     """The parts of the network before and after its output `planes`."""
+    import openvino
+    from openvino import opset13
+
     planes, window = model.output("planes"), model.output("window")
     source = planes.get_node().input_value(0)
     drawing = openvino.Model([source], model.get_parameters(), "drawing")

@@ -8,7 +8,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import numpy as np
-import onnxruntime
 import torch
 from torch import Tensor, nn
 
@@ -70,6 +69,8 @@ def _example(count: int, width: int, height: int) -> tuple[Tensor, Tensor, Tenso
 
 
 def _check(model: nn.Module, data: bytes, example: tuple[Tensor, Tensor, Tensor]) -> None:
+    import onnxruntime
+
     session = onnxruntime.InferenceSession(data, providers=["CPUExecutionProvider"])
     feeds = {name: tensor.numpy() for name, tensor in zip(INPUT_NAMES, example, strict=True)}
     found = session.run([OUTPUT_NAMES[0]], feeds)[0]
