@@ -27,7 +27,7 @@ ALPHA: Final = 0.7
 STATIC_DEPTH: Final = 0.05
 """Below this use of the floor, in heights, somebody does not walk towards or away from the camera."""
 
-_STEP_SECONDS = 0.4  # within this time of any moment somebody who dances touches the floor
+_STEP_SECONDS = 0.3  # within this time of any moment somebody who dances touches the floor
 _LEVEL_SIGMA_SECONDS = 0.2
 _NEAR_END_PERCENTILE = 98.0  # "max", but one bad frame does not make the near end
 _END_SHARE = 0.2  # of the frames: those nearest an end of the floor measure the height there
@@ -78,7 +78,9 @@ def measure(track: PoseTrack, frame_rate: float) -> Stance:
     used = level[track.valid]
     middle = float(np.median(used))
     close = float(np.percentile(used, _NEAR_END_PERCENTILE))
-    band = used[(used <= middle) & (np.abs(used - middle) <= ALPHA * abs(close - middle))]
+    # The paper's band is as wide as the way to the near end; somebody who spends most of the clip there has none.
+    width = ALPHA * max(close - middle, middle - float(np.percentile(used, 100 - _NEAR_END_PERCENTILE)))
+    band = used[(used <= middle) & (middle - used <= width)]
     far = float(band.min()) if band.size else middle
     height_close, height_far = height, height
     if close - far >= STATIC_DEPTH * height:

@@ -58,7 +58,8 @@ def dancing(
         keypoints[:, joints, 0] += amount * swings[:, [0]]
     for hand, wrist in ((LEFT_HAND, 9), (RIGHT_HAND, 10)):
         keypoints[:, hand, 0] += keypoints[:, [wrist], 0] - standing()[wrist, 0]
-    level = floor + depth * swings[:, 1]
+    # Nobody walks to and fro within a second: four times slower than the limbs.
+    level = floor + depth * np.sin(time * speed[1] / 4 + phase[1])
     scale = height * (level - (floor - height)) / height
     keypoints[:, :, 0] = keypoints[:, :, 0] * scale[:, None] + x + travel * swings[:, [2]]
     keypoints[:, :, 1] = keypoints[:, :, 1] * scale[:, None] + level[:, None]
