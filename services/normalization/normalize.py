@@ -120,6 +120,3 @@ def _warnings(source: Stance, target: Stance, factor: float, word: str) -> list[
         if not stance.feet_seen:
             warnings.append(f"the feet of the {role} were never seen: the floor was guessed from the hips")
     return warnings
-
-
-__all__ = ["MODES", "Driven", "normalize"]

@@ -12,7 +12,7 @@ from services.common.body import CONFIDENT, chain_heights
 from services.common.errors import NoPersonFound, PersonTooSmall
 from services.common.skeleton import KEYPOINT_COUNT, LEFT_ANKLE, LEFT_SHOULDER, RIGHT_ANKLE
 from services.common.tracks import PoseTrack
-from services.pose.association import Tracklet, associate, span
+from services.pose.association import associate, span
 from services.pose.repair import fill_gaps, mend_jumps, unswap_limbs
 from services.pose.smoothing import smooth
 from services.pose.subject import Identity, choose, count_people, identities
@@ -166,6 +166,3 @@ def _warnings(
     if mended > 0.02 * valid * 23:
         warnings.append(f"{mended} joints of the {role} jumped and were drawn through by their neighbours in time")
     return warnings
-
-
-__all__ = ["Assembled", "InvalidRange", "Tracklet", "assemble"]
