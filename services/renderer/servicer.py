@@ -39,9 +39,7 @@ class RendererServicer(renderer_pb2_grpc.RendererServiceServicer):
         )
         return rpc.from_artifact(done.artifact, renderer_pb2.RenderFramesResponse)
 
-    async def EncodeVideo(
-        self, request: renderer_pb2.EncodeVideoRequest, context: Context
-    ) -> Responses:
+    async def EncodeVideo(self, request: renderer_pb2.EncodeVideoRequest, context: Context) -> Responses:
         """See renderer.proto."""
         del context
         track = request.source_track if request.HasField("source_track") else None

@@ -19,7 +19,7 @@ class LossWeights:
     """Absolute difference of the composite, weighted towards the person."""
     alpha: float = 0.5
     """Absolute difference of alpha and matte."""
-    structure: float = 0.3
+    structure: float = 1.0
     """1 - SSIM of the composite inside the person."""
     background: float = 0.1
     """Weight of pixels away from the person, relative to the person's."""

@@ -25,9 +25,7 @@ class TrainerServicer(trainer_pb2_grpc.TrainerServiceServicer):
     def __init__(self, runner: StageRunner, worker: Trainer) -> None:
         self._runner, self._worker = runner, worker
 
-    async def Train(
-        self, request: trainer_pb2.TrainRequest, context: Context
-    ) -> Responses:
+    async def Train(self, request: trainer_pb2.TrainRequest, context: Context) -> Responses:
         """See trainer.proto."""
         del context
         order = _from_message(request)
