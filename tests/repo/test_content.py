@@ -57,6 +57,21 @@ def test_code_calls_nothing_dangerous_or_chatty() -> None:
     assert not wrong
 
 
+def test_the_tree_of_errors_is_in_one_place() -> None:
+    """An error that another module makes of one of the tree keeps its parent's meaning."""
+    wrong = [
+        f"{path}:{node.lineno} {target.id}"
+        for path in python_files(*CODE)
+        if path != Path("services/common/errors.py")
+        for node in ast.walk(parsed(path))
+        if isinstance(node, ast.Assign)
+        for target in node.targets
+        if isinstance(target, ast.Name) and target.id in {"reason", "grpc_code", "http_status"}
+        if isinstance(node.value, ast.Constant)
+    ]
+    assert not wrong
+
+
 def test_nothing_is_pickled_or_mocked() -> None:
     wrong = [
         f"{path}:{line} imports {name}"
