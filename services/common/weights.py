@@ -78,21 +78,6 @@ WEIGHTS: dict[str, Weight] = {
             "face_landmark",
             "1055cb9d4a9ca8b8c688902a3a5194311138ba256bcc94e336d8373a5f30c814",
         ),
-        _mediapipe(
-            "face_detection_short_range.tflite",
-            "face_detection",
-            "bbff11cebd1eb27a1e004cae0b0e63ec8c551cbf34a4451148b4908b8db3eca8",
-        ),
-        _mediapipe(
-            "selfie_segmentation.tflite",
-            "selfie_segmentation",
-            "9ee168ec7c8f2a16c56fe8e1cfbc514974cbbb7e434051b455635f1bd1462f5c",
-        ),
-        _mediapipe(
-            "selfie_segmentation_landscape.tflite",
-            "selfie_segmentation",
-            "a77d03f4659b9f6b6c1f5106947bf40e99d7655094b6527f214ea7d451106edd",
-        ),
     )
 }
 
