@@ -1,0 +1,211 @@
+"""One run by a plain script: the same functions of the same libraries, called one after the other in one process.
+
+No services, no store, no gRPC, no hashing, no fsync, no checkpoints, no samples. Every stage decodes the video file
+anew with PyAV, as scripts do; results are handed on in memory. What runs in several threads inside a service does so
+here too. Models are loaded before the clock starts, as they are in a service that is ready.
+
+    python -m tests.bench.plain CLIP FRAMES ITERATIONS FOLDER      leaves FOLDER/run.json
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from fractions import Fraction
+from itertools import islice
+from pathlib import Path
+from typing import TypeVar
+
+import av
+import numpy as np
+import safetensors.torch
+from av.video.frame import VideoFrame
+from numpy.typing import NDArray
+
+from services.common.nn.layer import lay_over
+from services.common.nn.processors import available_cpus
+from services.common.nn.window import WindowPath, follow_window
+from services.common.shards import decode_image, encode_frame, frame_name
+from services.common.tracks import CameraPath, PoseTrack
+from services.common.video import write_video
+from services.normalization.normalize import normalize
+from services.normalization.preview import preview
+from services.pose.assemble import assemble
+from services.pose.backends import FramePoses, load_backend
+from services.renderer.encoding import SYNTHETIC, TITLE
+from services.renderer.generator import BATCH, WindowGenerator
+from services.renderer.worker import performed_frames
+from services.segmentation import backends as segmentation_backends
+from services.segmentation.people import same_person
+from services.segmentation.plate import build_plate
+from services.segmentation.registration import register_camera
+from services.trainer.data import Split, load_training_set, split_clip
+from services.trainer.device import choose_device
+from services.trainer.evaluation import evaluate
+from services.trainer.export import export_onnx
+from services.trainer.presets import training_config
+from services.trainer.training import Hooks, Training, train
+from tests.bench.frames import DecodedFrames, GrayFrames, SampledFrames, decode, rgb
+from tests.bench.stages import Run, Work
+
+Image = NDArray[np.uint8]
+Q = TypeVar("Q")
+A = TypeVar("A")
+
+_WEIGHTS = Path(sys.prefix) / "share" / "understudy" / "weights"
+
+
+class PlainScript:
+    """The script. `folder` takes its files."""
+
+    def __init__(self, work: Work, folder: Path) -> None:
+        self._clip, self._work, self._folder = work.clip, work, folder
+        self._threads = available_cpus()
+        self._pose = load_backend("", _WEIGHTS, self._threads)
+        self._segmenter = segmentation_backends.load("mediapipe", _WEIGHTS)
+        self._device = choose_device()
+        self._run = Run()
+        with av.open(str(work.clip)) as container:
+            stream = container.streams.video[0]
+            self._rate = Fraction(stream.average_rate or 25)
+            self._size = stream.width, stream.height
+            self._has_audio = bool(container.streams.audio)
+
+    def run(self) -> Run:
+        self._ingest()
+        poses, track = self._poses()
+        camera = self._camera(poses, track)
+        mattes = self._mattes(poses, track)
+        plate = self._plate(poses, camera, mattes)
+        split = self._train(track, camera, mattes, plate)
+        driven = self._normalize(track, camera)
+        pictures = self._render(driven, split.window, plate)
+        self._encode(driven, pictures)
+        return self._run
+
+    def _ingest(self) -> None:
+        def keep(item: tuple[int, VideoFrame]) -> None:
+            index, picture = item
+            (self._folder / frame_name(index)).write_bytes(encode_frame(rgb(picture)))
+
+        with self._run.timed("ingest"):
+            self._run.frame_count = sum(1 for _ in self._in_parallel(keep, decode(self._clip, self._work.frames)))
+        self._run.width, self._run.height = self._size
+
+    def _poses(self) -> tuple[list[FramePoses], PoseTrack]:
+        with self._run.timed("pose"):
+            found = self._pose.estimate(DecodedFrames(self._clip, self._run.frame_count), lambda _done: None)
+            assembled = assemble([poses.keypoints for poses in found], float(self._rate), *self._size)
+        return found, assembled.track
+
+    def _camera(self, poses: list[FramePoses], track: PoseTrack) -> CameraPath:
+        def people(index: int) -> list[NDArray[np.float32]]:
+            subject = [track.keypoints[index]] if track.valid[index] else []
+            return [*subject, *poses[index].keypoints]
+
+        with self._run.timed("camera"):
+            return register_camera(GrayFrames(self._clip, self._run.frame_count), people).path
+
+    def _mattes(self, poses: list[FramePoses], track: PoseTrack) -> list[Image]:
+        def alpha(item: tuple[int, VideoFrame]) -> Image:
+            index, picture = item
+            if not track.valid[index]:
+                return np.zeros((picture.height, picture.width), dtype=np.uint8)
+            subject = track.keypoints[index]
+            others = [person for person in poses[index].keypoints if not same_person(person, subject)]
+            return self._segmenter.segment(rgb(picture), subject, others)
+
+        with self._run.timed("matte"):
+            return list(self._in_parallel(alpha, decode(self._clip, self._run.frame_count)))
+
+    def _plate(self, poses: list[FramePoses], camera: CameraPath, mattes: list[Image]) -> Image:
+        with self._run.timed("plate"):
+            people = [list(found.keypoints) for found in poses]
+            return build_plate(SampledFrames(self._clip, mattes, people), camera.matrices).picture
+
+    def _train(self, track: PoseTrack, camera: CameraPath, mattes: list[Image], plate: Image) -> Split:
+        def studied(indices: NDArray[np.int64]) -> Iterator[tuple[int, Image, Image]]:
+            first, last = int(indices[0]), int(indices[-1]) + 1
+            for index, picture in islice(decode(self._clip, last), first, None):
+                yield index, rgb(picture), mattes[index]
+
+        def nothing(*_: object) -> None:
+            pass
+
+        config = training_config("preview", "", self._work.iterations, 0)
+        with self._run.timed("performer"):
+            split = split_clip(track, camera, config.resolution, config.most_frames)
+            data = load_training_set(split, camera, plate, studied(split.training), nothing).to(self._device.torch)
+            training = Training(config, data, self._device)
+        with self._run.timed("training", config.iterations):
+            train(training, Hooks(nothing, nothing, nothing, nothing))
+        with self._run.timed("performer"):
+            frames = studied(split.heldout)
+            evaluate(training.average, self._device, split, data, camera, plate, frames, nothing)
+            weights = {name: value.cpu().contiguous() for name, value in training.average.state_dict().items()}
+            safetensors.torch.save_file(weights, self._folder / "generator.safetensors")
+            (self._folder / "generator.onnx").write_bytes(export_onnx(training.average, config.resolution))
+        return split
+
+    def _normalize(self, track: PoseTrack, camera: CameraPath) -> PoseTrack:
+        def frame(index: int) -> Image:
+            name = frame_name(index)
+            image = decode_image((self._folder / name).read_bytes(), name)
+            assert image is not None  # we wrote it
+            return image
+
+        with self._run.timed("normalization"):
+            registered, rate = track.transformed(camera.matrices), float(self._rate)
+            driven = normalize(registered, rate, registered, rate).track
+            picture = preview(frame, track, frame, track, driven, camera)
+            (self._folder / "preview.jpg").write_bytes(encode_frame(picture))
+        return driven
+
+    def _render(self, driven: PoseTrack, trained: WindowPath, plate: Image) -> list[Image]:
+        config = training_config("preview", "", 0, 0)
+        shown = performed_frames(driven.valid)
+        pictures: dict[int, Image] = {}
+        with self._run.timed("render", len(shown)):
+            window = follow_window(driven, trained.scale, config.resolution, config.generator.multiple)
+            path = self._folder / "generator.onnx"
+            generator = WindowGenerator(path, window.width, window.height, self._threads)
+            keypoints, poses = window.keypoints(driven), np.unique(shown)
+            for first in range(0, len(poses), BATCH):
+                batch = poses[first : first + BATCH]
+                for pose, person in zip(batch, generator(keypoints[batch]), strict=True):
+                    pictures[int(pose)] = lay_over(plate, person, window.matrices[pose])
+            return [pictures[int(pose)] for pose in shown]
+
+    def _encode(self, driven: PoseTrack, pictures: Sequence[Image]) -> None:
+        start = float(int(np.argmax(driven.valid)) / self._rate)
+        with self._run.timed("encode", len(pictures)):
+            write_video(
+                pictures, self._folder / "video.mp4", self._rate,
+                audio_path=self._clip if self._has_audio else None, audio_start_seconds=start,
+                title=TITLE, synthetic=SYNTHETIC,
+            )  # fmt: skip
+
+    def _in_parallel(self, work: Callable[[Q], A], items: Iterable[Q]) -> Iterator[A]:
+        """Answers in order; about two items a thread are under way."""
+        waiting: deque[Future[A]] = deque()
+        with ThreadPoolExecutor(self._threads) as pool:
+            for item in items:
+                waiting.append(pool.submit(work, item))
+                if len(waiting) > 2 * self._threads:
+                    yield waiting.popleft().result()
+            while waiting:
+                yield waiting.popleft().result()
+
+
+def main() -> None:
+    """See the module."""
+    clip, frames, iterations, folder = sys.argv[1:]
+    run = PlainScript(Work(Path(clip), int(frames), int(iterations)), Path(folder)).run()
+    (Path(folder) / "run.json").write_text(json.dumps(run.to_json()))
+
+
+if __name__ == "__main__":
+    main()
