@@ -21,9 +21,8 @@ def main() -> None:
         name="renderer",
         grpc_name="understudy.v1.RendererService",
         register=lambda server: renderer_pb2_grpc.add_RendererServiceServicer_to_server(servicer, server),
-        load=renderer.load,
-        runner=runner,
-    )
+        load=renderer.load, runner=runner,
+    )  # fmt: skip
     run(service, settings)
 
 

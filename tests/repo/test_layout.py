@@ -78,7 +78,7 @@ def test_modules_say_what_they_are() -> None:
 def test_tests_mirror_the_tree() -> None:
     """tests/unit/<part>/ is for services/<part>/; tests/unit/gateway/ for gateway/."""
     parts = {path.parts[2] for path in files() if path.parts[:2] == ("tests", "unit") and len(path.parts) > 3}
-    assert parts <= {*STAGES, "common", "gateway", "deploy"}
+    assert parts <= {*STAGES, "common", "gateway", "deploy", "bench"}
 
 
 def test_generated_code_is_not_committed() -> None:
