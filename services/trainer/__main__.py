@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
-from understudy.v1 import trainer_pb2_grpc
+import os
 
-from services.common.server import Service, open_runner, run
-from services.trainer.config import TrainerSettings
-from services.trainer.servicer import TrainerServicer
-from services.trainer.worker import Trainer
+# Before torch loads OpenMP: its threads wait by spinning, and on processors shared with other processes the spinners
+# keep the others from the very core that they wait for (seen: 7 times slower beside a busy machine).
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
+from understudy.v1 import trainer_pb2_grpc  # noqa: E402
+
+from services.common.server import Service, open_runner, run  # noqa: E402
+from services.trainer.config import TrainerSettings  # noqa: E402
+from services.trainer.servicer import TrainerServicer  # noqa: E402
+from services.trainer.worker import Trainer  # noqa: E402
 
 
 def main() -> None:
