@@ -8,12 +8,12 @@ import os
 # keep the others from the very core that they wait for (seen: 7 times slower beside a busy machine).
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
-from understudy.v1 import trainer_pb2_grpc  # noqa: E402
+from understudy.v1 import trainer_pb2_grpc
 
-from services.common.server import Service, open_runner, run  # noqa: E402
-from services.trainer.config import TrainerSettings  # noqa: E402
-from services.trainer.servicer import TrainerServicer  # noqa: E402
-from services.trainer.worker import Trainer  # noqa: E402
+from services.common.server import Service, open_runner, run
+from services.trainer.config import TrainerSettings
+from services.trainer.servicer import TrainerServicer
+from services.trainer.worker import Trainer
 
 
 def main() -> None:
