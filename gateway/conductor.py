@@ -7,7 +7,7 @@ import contextlib
 import re
 import time
 import uuid
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass, field
 
 from gateway.board import Board
@@ -15,16 +15,10 @@ from gateway.clients import StageClients
 from gateway.config import GatewaySettings
 from gateway.database import Database
 from gateway.pipeline import Pipeline
-from gateway.resources import (
-    Failure,
-    Ref,
-    State,
-    Transfer,
-    now,
-)
+from gateway.resources import Clip, Failure, Ref, State, Transfer, now
 from gateway.results import Driven, Encoded, Rendered, StoredPerformer, Study, Trained
 from services.common.artifacts import ArtifactRef, Artifacts
-from services.common.errors import ArtifactNotFound, Cancelled, Conflict, DataCorrupted, UnderstudyError
+from services.common.errors import ArtifactNotFound, Cancelled, Conflict, DataCorrupted, InvalidInput, UnderstudyError
 from services.common.telemetry import logger
 
 _log = logger(__name__)
@@ -64,7 +58,8 @@ class Conductor:
         live = await self._open(transfer_id)
         use = live.transfer.source
         clip = await asyncio.to_thread(self._database.clip, use.clip_id)
-        study = await live.pipeline.study(clip, use, "source")
+        with _naming("source", clip):
+            study = await live.pipeline.study(clip, use, "source")
         self._note(live, study.refs(), study.warnings)
         return study
 
@@ -75,7 +70,8 @@ class Conductor:
             trained = _trained(stored)
         else:
             clip = await asyncio.to_thread(self._database.clip, live.transfer.target.clip_id)
-            study = await live.pipeline.study(clip, live.transfer.target, "target")
+            with _naming("target", clip):
+                study = await live.pipeline.study(clip, live.transfer.target, "target")
             trained = await live.pipeline.train(study)
             live.transfer.performer_id = await self._register(live.transfer, clip.display_name, trained)
             trained.warnings = [*study.warnings, *trained.warnings]
@@ -149,10 +145,12 @@ class Conductor:
         live = self._live.get(transfer_id)
         if live is None:
             return False
-        live.stopping = True
-        for task in list(live.tasks):
-            task.cancel()
+        _stop(live)
         return True
+
+    async def abandon(self, transfer_id: str) -> None:
+        """Ends what is still at work for a transfer that has failed; its services checkpoint."""
+        _stop(await self._open(transfer_id))
 
     async def mend(self, transfer_id: str, error: UnderstudyError) -> bool:
         """Sets a damaged or half-gone artifact aside, so that the next attempt makes it anew. True when it did."""
@@ -241,6 +239,24 @@ class Conductor:
         )
         await asyncio.to_thread(self._database.save_performer, stored)
         return stored.id
+
+
+@contextlib.contextmanager
+def _naming(role: str, clip: Clip) -> Iterator[None]:
+    """Of two videos, says which one is refused."""
+    try:
+        yield
+    except InvalidInput as error:
+        if "role" in error.metadata:
+            raise
+        named = {"role": role, "clip": clip.display_name, **error.metadata}
+        raise type(error)(f"{role} {clip.display_name}: {error.message}", **named) from error
+
+
+def _stop(live: _Live) -> None:
+    live.stopping = True
+    for task in list(live.tasks):
+        task.cancel()
 
 
 def _refuse_stopped(live: _Live) -> None:

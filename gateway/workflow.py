@@ -23,7 +23,7 @@ from gateway.conductor import Conductor
 from gateway.config import GatewaySettings
 from gateway.resources import Failure
 from gateway.results import Driven, Encoded, Rendered, Study, Trained
-from services.common.errors import UnderstudyError
+from services.common.errors import Cancelled, UnderstudyError
 from services.common.telemetry import logger
 
 _log = logger(__name__)
@@ -110,10 +110,12 @@ async def transfer(transfer_id: str) -> dict[str, Any]:
 
 
 async def _attempt(transfer_id: str) -> dict[str, Any]:
-    source, performer = await asyncio.gather(_study_source(transfer_id), _make_performer(transfer_id))
-    for answer in (source, performer):
-        if "failure" in answer:
-            return answer
+    source, performer = await asyncio.gather(
+        _or_abandon(transfer_id, _study_source(transfer_id)), _or_abandon(transfer_id, _make_performer(transfer_id))
+    )
+    failures = [answer for answer in (source, performer) if "failure" in answer]
+    if failures:
+        return min(failures, key=_weight)
     driven = await _normalize(transfer_id, source, performer)
     if "failure" in driven:
         return driven
@@ -121,6 +123,21 @@ async def _attempt(transfer_id: str) -> dict[str, Any]:
     if "failure" in rendered:
         return rendered
     return await _encode(transfer_id, source, driven, rendered)
+
+
+async def _or_abandon(transfer_id: str, step: Awaitable[dict[str, Any]]) -> dict[str, Any]:
+    """A step's answer. When it failed, what is at work beside it would be for nothing and is stopped."""
+    answer = await step
+    if "failure" in answer and "mend" not in answer:
+        await _conductors[_THE].abandon(transfer_id)
+    return answer
+
+
+def _weight(answer: dict[str, Any]) -> int:
+    """What the user must hear first: a failure that stands, then one that the next attempt mends, then a stop."""
+    if "mend" in answer:
+        return 1
+    return 2 if answer["failure"]["reason"] == Cancelled.reason else 0
 
 
 async def _answer(transfer_id: str, work: Callable[[Conductor], Awaitable[BaseModel]]) -> dict[str, Any]:

@@ -17,13 +17,16 @@ from gateway.cli.client import GatewayClient
 from gateway.cli.display import Display
 from gateway.cli.home import Home
 from gateway.cli.stack import Stack
-from gateway.resources import ClipUse, State, Transfer, TransferOptions, TransferRequest
+from gateway.resources import ClipUse, State, Transfer, TransferOptions, TransferRequest, now
 from services.common.errors import (
     Forbidden,
     Internal,
+    InvalidInput,
     InvalidOption,
+    NotFound,
     ResourceNotFound,
     StorageFull,
+    UnderstudyError,
     UnreadableVideo,
     by_reason,
 )
@@ -74,9 +77,15 @@ def check_job(job: Job) -> None:
     """Finds what can be found before anything is started. Raises the error that says what to change."""
     if (job.target is None) == (not job.performer):
         raise InvalidOption("give a TARGET video, or --performer NAME of one that is trained")
-    for part in (job.source, job.target):
-        if part is not None and not part.is_url:
+    for part, role in ((job.source, ""), (job.target, "target-")):
+        if part is None:
+            continue
+        if not part.is_url:
             _check_input(Path(part.where))
+        if part.end_seconds and part.end_seconds <= part.start_seconds:
+            raise InvalidOption(
+                f"--{role}end {part.end_seconds:g} is not after --{role}start {part.start_seconds:g}: give a later end"
+            )
     _check_output(job.output)
 
 
@@ -88,10 +97,10 @@ def run_transfer(job: Job, home_path: Path | None, display: Display) -> Transfer
     check_job(job)
     home = Home.open(home_path)
     request_id = _request_id(job)
-    with interruptible() as interrupted, _gateway(home, request_id, display) as client:
+    with interruptible() as interrupted, _gateway(home, request_id, display) as client, _clips(client) as clips:
         transfer_id = ""
         try:
-            request = _request(job, client, request_id)
+            request = _request(job, clips, request_id)
             transfer = client.create_transfer(request)
             transfer_id = transfer.id
             for transfer in client.watch(transfer_id):
@@ -143,13 +152,43 @@ def interruptible() -> Iterator[threading.Event]:
             signal.signal(number, handler)
 
 
-def _request(job: Job, client: GatewayClient, request_id: str) -> TransferRequest:
-    def clip_id(part: Part) -> str:
-        return (client.clip_of_url(part.where) if part.is_url else client.upload(Path(part.where))).id
+class _Clips:
+    """The clips that one command brings in."""
 
+    def __init__(self, client: GatewayClient) -> None:
+        self._client = client
+        self._began = now()
+        self._new: list[str] = []
+
+    def bring(self, part: Part) -> str:
+        """The clip's id."""
+        clip = self._client.clip_of_url(part.where) if part.is_url else self._client.upload(Path(part.where))
+        if clip.create_time >= self._began and clip.id not in self._new:
+            self._new.append(clip.id)
+        return clip.id
+
+    def forget(self) -> None:
+        """Drops those that were not known before."""
+        for clip_id in self._new:
+            self._client.delete(f"/v1/clips/{clip_id}")
+
+
+@contextlib.contextmanager
+def _clips(client: GatewayClient) -> Iterator[_Clips]:
+    """Clips of a command that is refused are not kept; what was worked out about the good one of them is."""
+    clips = _Clips(client)
+    try:
+        yield clips
+    except (InvalidInput, NotFound):
+        with contextlib.suppress(UnderstudyError):  # the refusal is what the user must hear
+            clips.forget()
+        raise
+
+
+def _request(job: Job, clips: _Clips, request_id: str) -> TransferRequest:
     return TransferRequest(
-        source=job.source.use(clip_id(job.source)),
-        target=job.target.use(clip_id(job.target)) if job.target is not None else None,
+        source=job.source.use(clips.bring(job.source)),
+        target=job.target.use(clips.bring(job.target)) if job.target is not None else None,
         performer=job.performer,
         options=job.options,
         request_id=request_id,

@@ -85,16 +85,16 @@ class _Handler(BaseHTTPRequestHandler):
 
 
 @contextmanager
-def web_server(files: Path) -> Iterator[str]:
-    """Address of a server on loopback; see `_Handler` for its paths."""
+def web_server(files: Path, host: str = "127.0.0.1") -> Iterator[str]:
+    """Address of a server on one of this machine's addresses; see `_Handler` for its paths."""
     stop = threading.Event()
     handler = type("Handler", (_Handler,), {"files": files, "stop": stop})
-    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    server = ThreadingHTTPServer((host, 0), handler)
     server.daemon_threads = True
     thread = threading.Thread(target=server.serve_forever, args=(0.05,))
     thread.start()
     try:
-        yield f"http://127.0.0.1:{server.server_port}"
+        yield f"http://{host}:{server.server_port}"
     finally:
         stop.set()
         server.shutdown()
