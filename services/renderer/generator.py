@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from services.common.inference import new_core
+
 if TYPE_CHECKING:
     import openvino
 
@@ -33,9 +35,7 @@ class WindowGenerator:
     """
 
     def __init__(self, model_path: Path, width: int, height: int, threads: int | None = None) -> None:
-        import openvino
-
-        core = openvino.Core()
+        core = new_core()
         model = core.read_model(model_path)
         model.reshape({"keypoints": [BATCH, -1, 3], "columns": [width], "rows": [height]})
         drawing, body = _cut(model)

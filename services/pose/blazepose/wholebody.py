@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-import openvino
 from numpy.typing import NDArray
 
+from services.common.inference import new_core
 from services.common.skeleton import FACE, KEYPOINT_COUNT, LEFT_HAND, RIGHT_HAND
 from services.pose.blazepose.body import Body, BodyLandmarks
 from services.pose.blazepose.detector import PersonDetector
@@ -49,7 +49,7 @@ class WholeBody:
     WEIGHTS = (PersonDetector.WEIGHT, BodyLandmarks.WEIGHT, *HandLandmarks.WEIGHTS, FaceLandmarks.WEIGHT)
 
     def __init__(self, weights_dir: Path, *, threads: int, detector_score: float, most_people: int) -> None:
-        runtime = Runtime(openvino.Core(), weights_dir, threads)
+        runtime = Runtime(new_core(), weights_dir, threads)
         self._detector = PersonDetector(runtime, detector_score)
         self._body = BodyLandmarks(runtime)
         self._hand = HandLandmarks(runtime)

@@ -15,10 +15,10 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-import openvino
 from numpy.typing import NDArray
 
 from services.common import camera, skeleton
+from services.common.inference import new_core
 from services.common.weights import verified_weight_path, weights_digest
 from services.segmentation import people
 from services.segmentation.refine import guided_filter, keep_connected
@@ -41,7 +41,7 @@ class MediapipeSegmenter:
         """Raises WeightsMissing or DataCorrupted."""
         path = verified_weight_path(weights_dir, _WEIGHT)
         self.model = f"mediapipe/{weights_digest([_WEIGHT])}"
-        core = openvino.Core()
+        core = new_core()
         # float32 on one core: the same bits whatever the machine's load; frames are the parallelism.
         options = {"INFERENCE_PRECISION_HINT": "f32", "INFERENCE_NUM_THREADS": 1, "ENABLE_CPU_PINNING": False}
         self._compiled = core.compile_model(core.read_model(path), "CPU", options)
