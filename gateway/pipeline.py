@@ -7,8 +7,7 @@ a crash costs only what had not been committed.
 from __future__ import annotations
 
 import asyncio
-import contextlib
-from collections.abc import AsyncIterator, Coroutine, Sequence
+from collections.abc import Coroutine, Sequence
 from typing import Any
 
 from understudy.v1 import (
@@ -24,9 +23,9 @@ from understudy.v1 import (
 from gateway.board import RESULT, RESULT_STAGES, TARGET, Board
 from gateway.clients import StageCaller, StageClients
 from gateway.config import GatewaySettings
-from gateway.resources import MEDIA_TYPES, Clip, ClipUse, Output, Rate, Ref, TransferOptions
+from gateway.messages import one_error, to_message, to_messages, to_output, to_resource
+from gateway.resources import Clip, ClipUse, Ref, TransferOptions
 from gateway.results import Driven, Encoded, Rendered, Study, Trained
-from services.common.errors import Internal, UnderstudyError
 
 SHARD_FRAMES = 64
 
@@ -67,12 +66,12 @@ class Pipeline:
         self._board.finish(role, "camera")
         warnings = [*ingested.warnings, *track.warnings, *camera.warnings]
         return Study(
-            clip=_ref(clip_ref),
-            shards=[_ref(shard.artifact) for shard in ingested.shards],
+            clip=to_resource(clip_ref),
+            shards=[to_resource(shard.artifact) for shard in ingested.shards],
             first_frames=[shard.first_frame for shard in ingested.shards],
-            pose_shards=[_ref(ref) for ref in pose_refs],
-            track=_ref(track.artifact),
-            camera=_ref(camera.artifact),
+            pose_shards=[to_resource(each) for each in pose_refs],
+            track=to_resource(track.artifact),
+            camera=to_resource(camera.artifact),
             frame_count=ingested.frame_count,
             valid_frame_count=track.valid_frame_count,
             upload_sha256=ingested.upload_sha256,
@@ -88,18 +87,18 @@ class Pipeline:
         plate = await self._call.unary(
             self._clients.segmentation.BuildPlate,
             segmentation_pb2.BuildPlateRequest(
-                clip=_message(study.clip),
-                camera=_message(study.camera),
+                clip=to_message(study.clip),
+                camera=to_message(study.camera),
                 matte_shards=mattes,
-                pose_shards=_messages(study.pose_shards),
+                pose_shards=to_messages(study.pose_shards),
             ),
             "plate",
         )
         self._board.finish(TARGET, "plate")
         performer = await self._train(study, mattes, plate.artifact)
-        made = [*(_ref(matte) for matte in mattes), _ref(plate.artifact), _ref(performer.artifact)]
+        made = [*(to_resource(matte) for matte in mattes), to_resource(plate.artifact), to_resource(performer.artifact)]
         return Trained(
-            performer=_ref(performer.artifact),
+            performer=to_resource(performer.artifact),
             study=study,
             refs=[*study.refs(), *made],
             preset=performer.preset,
@@ -114,19 +113,19 @@ class Pipeline:
         answer = await self._call.unary(
             self._clients.normalization.NormalizePoses,
             normalization_pb2.NormalizePosesRequest(
-                source_clip=_message(source.clip),
-                source_track=_message(source.track),
-                source_camera=_message(source.camera),
-                target_clip=_message(clip),
-                target_track=_message(track),
-                target_camera=_message(camera),
+                source_clip=to_message(source.clip),
+                source_track=to_message(source.track),
+                source_camera=to_message(source.camera),
+                target_clip=to_message(clip),
+                target_track=to_message(track),
+                target_camera=to_message(camera),
                 mode=self._options.normalization,
             ),
             "normalization",
         )
         self._board.finish(RESULT, "normalization")
         return Driven(
-            track=_ref(answer.artifact),
+            track=to_resource(answer.artifact),
             frame_count=answer.frame_count,
             valid_frame_count=answer.valid_frame_count,
             warnings=list(answer.warnings),
@@ -137,7 +136,7 @@ class Pipeline:
         firsts = range(0, driven.frame_count, SHARD_FRAMES)
         shards = await self._in_parallel([self._render(performer, driven, first) for first in firsts])
         self._board.finish(RESULT, "rendering")
-        return Rendered(shards=[_ref(shard) for shard in shards])
+        return Rendered(shards=[to_resource(shard) for shard in shards])
 
     async def encode(self, source: Study, driven: Driven, rendered: Rendered) -> Encoded:
         formats = self._options.formats or ["mp4"]
@@ -149,7 +148,7 @@ class Pipeline:
         for index, (name, form, layout) in enumerate(wanted):
             before = index * driven.valid_frame_count
             video = await self._encode(source, driven, rendered, form, layout, before)
-            outputs.append(_output(name, video))
+            outputs.append(to_output(name, video))
             dropped = video.dropped_frames
         self._board.finish(RESULT, "encoding")
         return Encoded(outputs=outputs, dropped_frames=dropped)
@@ -167,7 +166,7 @@ class Pipeline:
         poses: dict[int, asyncio.Task[pose_pb2.EstimatePosesResponse]] = {}
         ingested = types_pb2.Clip()
         self._board.begin(role, "download")
-        async with _one_error(), asyncio.TaskGroup() as group:
+        async with one_error(), asyncio.TaskGroup() as group:
 
             def look(shard: types_pb2.FrameShard) -> None:
                 if shard.first_frame not in poses:
@@ -211,10 +210,10 @@ class Pipeline:
             answer = await self._call.unary(
                 self._clients.segmentation.SegmentFrames,
                 segmentation_pb2.SegmentFramesRequest(
-                    shard=_message(study.shards[index]),
-                    track=_message(study.track),
+                    shard=to_message(study.shards[index]),
+                    track=to_message(study.track),
                     first_frame=study.first_frames[index],
-                    pose_shard=_message(study.pose_shards[index]),
+                    pose_shard=to_message(study.pose_shards[index]),
                 ),
                 "segmentation",
             )
@@ -234,9 +233,9 @@ class Pipeline:
 
         self._board.begin(TARGET, "training", self._options.iterations)
         request = trainer_pb2.TrainRequest(
-            clip=_message(study.clip),
-            track=_message(study.track),
-            camera=_message(study.camera),
+            clip=to_message(study.clip),
+            track=to_message(study.track),
+            camera=to_message(study.camera),
             matte_shards=mattes,
             plate=plate,
             preset=self._options.preset,
@@ -253,8 +252,8 @@ class Pipeline:
             answer = await self._call.unary(
                 self._clients.renderer.RenderFrames,
                 renderer_pb2.RenderFramesRequest(
-                    performer=_message(performer),
-                    driven_track=_message(driven.track),
+                    performer=to_message(performer),
+                    driven_track=to_message(driven.track),
                     first_frame=first,
                     frame_count=count,
                 ),
@@ -275,10 +274,10 @@ class Pipeline:
                 video.CopyFrom(update.video)
 
         request = renderer_pb2.EncodeVideoRequest(
-            rendered_shards=_messages(rendered.shards),
-            driven_track=_message(driven.track),
-            source_clip=_message(source.clip),
-            source_track=_message(source.track),
+            rendered_shards=to_messages(rendered.shards),
+            driven_track=to_message(driven.track),
+            source_clip=to_message(source.clip),
+            source_track=to_message(source.track),
             format=form,
             layout=layout,
         )
@@ -288,55 +287,6 @@ class Pipeline:
     async def _in_parallel(
         self, work: Sequence[Coroutine[Any, Any, types_pb2.ArtifactRef]]
     ) -> list[types_pb2.ArtifactRef]:
-        async with _one_error(), asyncio.TaskGroup() as group:
+        async with one_error(), asyncio.TaskGroup() as group:
             tasks = [group.create_task(each) for each in work]
         return [task.result() for task in tasks]
-
-
-@contextlib.asynccontextmanager
-async def _one_error() -> AsyncIterator[None]:
-    """Of a group of failures, raises the one that the user can do most about."""
-    try:
-        yield
-    except BaseExceptionGroup as group:
-        known = [error for error in _leaves(group) if isinstance(error, UnderstudyError)]
-        if known:
-            raise min(known, key=lambda error: error.http_status) from group
-        raise
-
-
-def _leaves(group: BaseExceptionGroup[BaseException]) -> list[BaseException]:
-    return [
-        leaf
-        for error in group.exceptions
-        for leaf in (_leaves(error) if isinstance(error, BaseExceptionGroup) else [error])
-    ]
-
-
-def _output(name: str, video: renderer_pb2.Video) -> Output:
-    if not video.HasField("artifact"):
-        raise Internal("the renderer ended without a video")
-    return Output(
-        name=name,
-        artifact=_ref(video.artifact),
-        object_name=video.object_name,
-        width=video.width,
-        height=video.height,
-        frame_count=video.frame_count,
-        frame_rate=Rate(numerator=video.frame_rate.numerator, denominator=video.frame_rate.denominator),
-        has_audio=video.has_audio,
-        size_bytes=video.size_bytes,
-        media_type=MEDIA_TYPES[name],
-    )
-
-
-def _ref(message: types_pb2.ArtifactRef) -> Ref:
-    return Ref(kind=message.kind, key=message.key)
-
-
-def _message(ref: Ref) -> types_pb2.ArtifactRef:
-    return types_pb2.ArtifactRef(kind=ref.kind, key=ref.key)
-
-
-def _messages(refs: Sequence[Ref]) -> list[types_pb2.ArtifactRef]:
-    return [_message(ref) for ref in refs]
