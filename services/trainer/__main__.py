@@ -2,12 +2,6 @@
 
 from __future__ import annotations
 
-import os
-
-# Before torch loads OpenMP: its threads wait by spinning, and on processors shared with other processes the spinners
-# keep the others from the very core that they wait for (seen: 7 times slower beside a busy machine).
-os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-
 from understudy.v1 import trainer_pb2_grpc
 
 from services.common.server import Service, open_runner, run
