@@ -132,7 +132,7 @@ def _gateway(home: Home, request_id: str, display: Display) -> Iterator[GatewayC
 
 @contextlib.contextmanager
 def interruptible() -> Iterator[threading.Event]:
-    """SIGTERM and SIGHUP stop the run as Ctrl-C does; a second Ctrl-C while it stops changes nothing."""
+    """SIGTERM and SIGHUP stop the run as Ctrl-C does; a second Ctrl-C while it stops, or says so, changes nothing."""
     stopping = threading.Event()
     if threading.current_thread() is not threading.main_thread():
         yield stopping
@@ -149,7 +149,7 @@ def interruptible() -> Iterator[threading.Event]:
         yield stopping
     finally:
         for number, handler in before.items():
-            signal.signal(number, handler)
+            signal.signal(number, signal.SIG_IGN if stopping.is_set() else handler)
 
 
 class _Clips:
