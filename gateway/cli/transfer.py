@@ -19,6 +19,7 @@ from gateway.cli.home import Home
 from gateway.cli.stack import Stack
 from gateway.resources import ClipUse, State, Transfer, TransferOptions, TransferRequest, now
 from services.common.errors import (
+    Cancelled,
     Forbidden,
     Internal,
     InvalidInput,
@@ -92,11 +93,17 @@ def check_job(job: Job) -> None:
 def run_transfer(job: Job, home_path: Path | None, display: Display) -> Transfer:
     """Runs a transfer to its end over a gateway that is up, or one started for it, and saves the result.
 
-    Raises the error that ended the transfer, and KeyboardInterrupt after it was stopped cleanly.
+    Raises the error that ended the transfer, and Cancelled after Ctrl-C stopped it cleanly.
     """
     check_job(job)
     home = Home.open(home_path)
-    request_id = _request_id(job)
+    try:
+        return _run(job, home, _request_id(job), display)
+    except KeyboardInterrupt:
+        raise Cancelled("stopped; the same command goes on where it stopped") from None
+
+
+def _run(job: Job, home: Home, request_id: str, display: Display) -> Transfer:
     with interruptible() as interrupted, _gateway(home, request_id, display) as client, _clips(client) as clips:
         transfer_id = ""
         try:
