@@ -65,9 +65,10 @@ def _dance(up: Up, source: Path, target: Path, out: Path, *options: object) -> D
 
     facts = probe(out, crop_bars=False)
     frames = [picture for _, picture in read_frames(out, facts)]
-    plate: RGB = cv2.imread(str(made("plate").local_path("plate.png")), cv2.IMREAD_COLOR_RGB)
+    plate = cv2.imread(str(made("plate").local_path("plate.png")), cv2.IMREAD_COLOR_RGB)
+    assert plate is not None
     track = PoseTrack.from_arrays(made("driven_track").read_arrays("track.safetensors"))
-    return Danced(run.result, facts, frames, plate, track)
+    return Danced(run.result, facts, frames, plate.astype(np.uint8), track)
 
 
 def _check(danced: Danced, size: tuple[int, int], rate: Fraction, frames: int) -> None:
@@ -92,6 +93,6 @@ def test_a_real_pair(up: Up, out: Path) -> None:
     if not _MEDIA.is_dir():
         pytest.skip(f"real clips were not tried: there is no folder {_MEDIA}")
     source, target = _MEDIA / "steadydancer_00002.mp4", _MEDIA / "tfjs_squats_5fps.mp4"
-    danced = _dance(up, source, target, out, "--max-frames", 60, "--iterations", 30)
+    danced = _dance(up, source, target, out, "--max-frames", 60, "--iterations", 12)
     _check(danced, (720, 1280), Fraction(24), 60)
     assert danced.result["metrics"]["person_ssim"] > 0
