@@ -104,7 +104,7 @@ async def test_a_training_reports_and_ends_with_a_performer(running: Running) ->
 
 
 async def test_a_caller_that_goes_away_leaves_a_checkpoint_and_the_same_call_goes_on(running: Running) -> None:
-    call = running.stub.Train(running.request(iterations=200))
+    call = running.stub.Train(running.request(iterations=120))
     async for update in call:
         if update.WhichOneof("update") == "progress" and update.progress.done >= 2:
             break
@@ -115,12 +115,12 @@ async def test_a_caller_that_goes_away_leaves_a_checkpoint_and_the_same_call_goe
             await asyncio.sleep(0.1)
             infos = running.artifacts.store.list("scratch/")
             scratch = [info.key for info in infos if "checkpoint" in info.key]
-    updates = await running.train(iterations=200)
+    updates = await running.train(iterations=120)
     progress = [update.progress for update in updates if update.WhichOneof("update") == "progress"]
     counted = [each.done for each in progress if "resumed" in each.message]
     assert counted
     assert min(counted) > 2
-    assert updates[-1].performer.iterations == 200
+    assert updates[-1].performer.iterations == 120
 
 
 async def test_mistakes_come_back_as_themselves(running: Running) -> None:
