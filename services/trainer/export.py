@@ -19,8 +19,9 @@ from services.common.skeleton import KEYPOINT_COUNT
 
 INPUT_NAMES = ("keypoints", "columns", "rows")
 OUTPUT_NAMES = ("window", "planes")
-# Largest difference of the exported network from torch's, of outputs in 0..1, that rounding explains.
-_TOLERANCE = 2e-3
+# Differences of the exported network from torch's, of outputs in 0..1, that rounding explains: the mean is tiny, while
+# single pixels at a line's edge may differ by one or two steps of 255. A wrong export differs by tenths.
+_MEAN_TOLERANCE, _LARGEST_TOLERANCE = 5e-4, 0.03
 _LARGEST_UNITS = 256
 
 
@@ -79,11 +80,14 @@ def _check(model: nn.Module, data: bytes, example: tuple[Tensor, Tensor, Tensor]
     found = request.get_tensor(OUTPUT_NAMES[0]).data
     with torch.inference_mode():
         expected = model(*example)[0].numpy()
-    difference = float(np.abs(found - expected).max()) if found.shape == expected.shape else float("inf")
-    if not difference <= _TOLERANCE:
+    if found.shape != expected.shape:
+        raise Internal(f"the exported generator gives {found.shape}, the trained one {expected.shape}")
+    difference = np.abs(found - expected)
+    mean, largest = float(difference.mean()), float(difference.max())
+    if not (mean <= _MEAN_TOLERANCE and largest <= _LARGEST_TOLERANCE):
         raise Internal(
-            f"the exported generator differs from the trained one by {difference:.4g}, more than {_TOLERANCE:.4g} "
-            f"(shapes {found.shape} and {expected.shape})"
+            f"the exported generator differs from the trained one by {mean:.4g} on average (allowed: "
+            f"{_MEAN_TOLERANCE:g}) and {largest:.4g} at most (allowed: {_LARGEST_TOLERANCE:g})"
         )
 
 
