@@ -73,6 +73,6 @@ def test_configuration_survives_json() -> None:
 
 
 def test_a_wrong_export_is_caught(generator: Generator, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(export, "_TOLERANCE", -1.0)
+    monkeypatch.setattr(export, "_MEAN_TOLERANCE", -1.0)
     with pytest.raises(Internal, match="differs"):
         export.export_onnx(generator, 64)
