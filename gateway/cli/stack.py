@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -88,6 +89,7 @@ class Stack:
 
     def __enter__(self) -> Stack:
         self._lock = self._home.lock()
+        self._sweep()
         self._pipe = os.pipe()
         self._children = [
             *(_Child(name, f"services.{name}", self._service_environment(name)) for name in self._services),
@@ -124,6 +126,15 @@ class Stack:
         self._pipe = None
         if self._lock is not None:
             self._lock.close()
+
+    def _sweep(self) -> None:
+        """Removes what processes that were killed left half written: nobody else works here while we hold the lock."""
+        for folder in (self._home.store / ".tmp", self._home.spool):
+            for stray in folder.glob("*"):
+                if stray.is_dir():
+                    shutil.rmtree(stray, ignore_errors=True)
+                else:
+                    stray.unlink(missing_ok=True)
 
     def _spawn(self, child: _Child) -> None:
         assert self._pipe is not None

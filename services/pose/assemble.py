@@ -148,7 +148,7 @@ def _warnings(
     if seen > 1:
         warnings.append(
             f"{seen} people were seen in the {role}; the one followed is there in {person.frame_count} of "
-            f"{frames} frames and {person.size_px:.0f} px tall: choose another by `subject` if that is not the one"
+            f"{frames} frames and {person.size_px:.0f} px tall: choose another (--{role}-person) if that is not the one"
         )
     if valid < frames:
         warnings.append(

@@ -34,7 +34,13 @@ def answers(url: str) -> bool:
 
 def test_a_killed_gateway_is_started_again_on_the_same_port(tmp_path: Path) -> None:
     lines: list[str] = []
-    with Stack(Home.open(tmp_path), lines.append, services=()) as stack:
+    home = Home.open(tmp_path)
+    strays = [home.spool / "understudy-upload-x", home.store / ".tmp" / "half"]
+    for stray in strays:
+        stray.parent.mkdir(exist_ok=True)
+        stray.write_bytes(b"of a killed process")
+    with Stack(home, lines.append, services=()) as stack:
+        assert not any(stray.exists() for stray in strays)
         wait_until(lambda: answers(stack.url))
         killed = stack.pids["gateway"]
         os.kill(killed, signal.SIGKILL)
