@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import psutil
 import pytest
+from numpy.typing import NDArray
 
 from services.common import errors
 from services.common.artifacts import Artifact, Artifacts
@@ -154,9 +155,14 @@ def _child() -> psutil.Process:
     raise AssertionError("no child process")
 
 
+def long_enough() -> list[NDArray[np.uint8]]:
+    """Frames of which many are still to be decoded when the first shard is there, on the quickest machine."""
+    return numbered(400, 480, 360)
+
+
 @pytest.mark.parametrize(("end", "says"), [(signal.SIGSEGV, "exit -11"), (signal.SIGKILL, "memory")])
 def test_a_crash_of_the_decoder_is_one_error(world: World, tmp_path: Path, end: signal.Signals, says: str) -> None:
-    sha256 = world.upload(encode(tmp_path / "a.mp4", numbered(200)))
+    sha256 = world.upload(encode(tmp_path / "a.mp4", long_enough()))
 
     def strike(event: object) -> None:
         if isinstance(event, Emitted):
@@ -170,7 +176,7 @@ def test_a_crash_of_the_decoder_is_one_error(world: World, tmp_path: Path, end: 
 
 def test_a_decoder_that_hangs_is_ended(tmp_path: Path) -> None:
     world = World(tmp_path, downloader_decoder_silence_seconds=1.0)
-    sha256 = world.upload(encode(tmp_path / "a.mp4", numbered(200)))
+    sha256 = world.upload(encode(tmp_path / "a.mp4", long_enough()))
 
     def freeze(event: object) -> None:
         if isinstance(event, Emitted):
