@@ -21,14 +21,14 @@ DEFAULT_SECONDS_PER_UNIT: Final = {
     "camera": 0.02,
     "segmentation": 0.04,
     "plate": 0.02,
-    "training:preview": 0.45,
+    "training:preview": 0.27,
     "training:standard": 2.5,
     "training:hd": 12.0,
     "normalization": 0.005,
     "rendering": 0.05,
     "encoding": 0.03,
 }
-DEFAULT_ITERATIONS: Final = {"preview": 350, "standard": 2_000, "hd": 4_000}
+DEFAULT_ITERATIONS: Final = {"preview": 800, "standard": 6_000, "hd": 20_000}
 _PRIOR_SHARE = 0.1  # the past counts as much as this share of the whole stage
 
 
