@@ -59,10 +59,10 @@ def run_demo(folder: Path, home_path: Path | None) -> None:
         transfer = run_transfer(job, home, display)
     track = _driven_track(home, transfer)
     indices = np.flatnonzero(track.valid)
-    pictures, truths = _frames(job.output), [_frames(pair.truth)[index] for index in indices]
+    pictures = _frames(job.output)
+    sources, truths = ([frames[index] for index in indices] for frames in (_frames(pair.source), _frames(pair.truth)))
     closeness = _closeness(pictures, truths, pair, indices)
     pose = compare_to_truth(track.keypoints, track.valid, pair.truth_json)
-    sources = [_frames(pair.source)[index] for index in indices]
     sheet = folder / "contact-sheet.jpg"
     cv2.imwrite(str(sheet), cv2.cvtColor(_contact_sheet([sources, pictures, truths]), cv2.COLOR_RGB2BGR))
     _report(console, folder, transfer, closeness, pose)
