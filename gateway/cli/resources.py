@@ -72,7 +72,9 @@ def resource_app(kind: str) -> typer.Typer:
         if as_json:
             typer.echo(json.dumps(found))
             return
-        table = Table(*headings, box=None)
+        table = Table(box=None)
+        for heading in headings:
+            table.add_column(heading, no_wrap=heading == "id")  # an id that is cut short cannot be used
         for each in found:
             table.add_row(*row(each))
         Console().print(table if found else f"no {kind} yet")
