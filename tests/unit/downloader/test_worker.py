@@ -4,6 +4,7 @@ import hashlib
 import os
 import signal
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -146,11 +147,19 @@ def test_a_lost_shard_is_made_again(world: World, tmp_path: Path) -> None:
     assert world.ingest(sha256).facts == clip.facts
 
 
-def _child() -> psutil.Process:
+@pytest.fixture
+def decoders() -> Callable[[], list[psutil.Process]]:
+    """The child processes begun since the test began: other tests' servers may be children of this process, too."""
+    before = set(psutil.Process().children())
+    return lambda: [child for child in psutil.Process().children() if child not in before]
+
+
+def _only(decoders: Callable[[], list[psutil.Process]]) -> psutil.Process:
     until = time.monotonic() + 20
     while time.monotonic() < until:
-        if found := psutil.Process().children():
-            return found[0]
+        if found := decoders():
+            (decoder,) = found
+            return decoder
         time.sleep(0.01)
     raise AssertionError("no child process")
 
@@ -161,30 +170,32 @@ def long_enough() -> list[NDArray[np.uint8]]:
 
 
 @pytest.mark.parametrize(("end", "says"), [(signal.SIGSEGV, "exit -11"), (signal.SIGKILL, "memory")])
-def test_a_crash_of_the_decoder_is_one_error(world: World, tmp_path: Path, end: signal.Signals, says: str) -> None:
+def test_a_crash_of_the_decoder_is_one_error(
+    world: World, tmp_path: Path, decoders: Callable[[], list[psutil.Process]], end: signal.Signals, says: str
+) -> None:
     sha256 = world.upload(encode(tmp_path / "a.mp4", long_enough()))
 
     def strike(event: object) -> None:
         if isinstance(event, Emitted):
-            os.kill(_child().pid, end)
+            os.kill(_only(decoders).pid, end)
 
     with pytest.raises(errors.UnreadableVideo, match=says):
         world.ingest(sha256, job=Job(strike))
     assert world.left_over == []
-    assert psutil.Process().children() == []
+    assert decoders() == []
 
 
-def test_a_decoder_that_hangs_is_ended(tmp_path: Path) -> None:
+def test_a_decoder_that_hangs_is_ended(tmp_path: Path, decoders: Callable[[], list[psutil.Process]]) -> None:
     world = World(tmp_path, downloader_decoder_silence_seconds=1.0)
     sha256 = world.upload(encode(tmp_path / "a.mp4", long_enough()))
 
     def freeze(event: object) -> None:
         if isinstance(event, Emitted):
-            _child().suspend()
+            _only(decoders).suspend()
 
     with pytest.raises(errors.UnreadableVideo, match="stood still"):
         world.ingest(sha256, job=Job(freeze))
-    assert psutil.Process().children() == []
+    assert decoders() == []
 
 
 def test_memory_is_bounded(tmp_path: Path) -> None:
