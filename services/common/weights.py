@@ -1,15 +1,14 @@
 """The networks that the stages run: where each comes from, under which licence, and its SHA-256.
 
-`python -m services.common.weights prepare PACKAGE DESTINATION` copies them out of the package that carries them,
-verifies each, and builds the `.task` bundles that MediaPipe Tasks reads. `manifest.json` is written last: with it the
-folder is complete. At run time a backend asks `weight_path(weights_dir, name)`.
+`python -m services.common.weights prepare PACKAGE DESTINATION` copies them out of the package that carries them and
+verifies each. `manifest.json` is written last: with it the folder is complete. At run time a backend asks
+`weight_path(weights_dir, name)`.
 """
 
 from __future__ import annotations
 
 import argparse
 import hashlib
-import io
 import json
 import os
 import sys
@@ -34,16 +33,6 @@ class Weight:
     member: str  # path inside that package
     licence: str  # SPDX identifier
     sha256: str  # of the file's bytes, 64 hex digits
-
-
-@dataclass(frozen=True)
-class BundlePart:
-    """One network inside a `.task` bundle and the input normalisation (pixel - mean) / std that it was trained with."""
-
-    name: str  # member name that MediaPipe Tasks looks for
-    weight: str  # name in WEIGHTS
-    mean: float  # 0..255 pixel scale
-    std: float  # 0..255 pixel scale
 
 
 def _mediapipe(name: str, folder: str, sha256: str) -> Weight:
@@ -81,14 +70,6 @@ WEIGHTS: dict[str, Weight] = {
     )
 }
 
-# Tasks 1.2 refuses a network without normalisation metadata; the values are those of the graphs in the same package.
-BUNDLES: dict[str, tuple[BundlePart, ...]] = {
-    "pose_landmarker.task": (
-        BundlePart("pose_detector.tflite", "pose_detection.tflite", mean=127.5, std=127.5),
-        BundlePart("pose_landmarks_detector.tflite", "pose_landmark_full.tflite", mean=0.0, std=255.0),
-    ),
-}
-
 
 def default_weights_dir() -> Path:
     """Folder inside the running virtual environment where set-up leaves the networks."""
@@ -96,12 +77,12 @@ def default_weights_dir() -> Path:
 
 
 def weight_path(weights_dir: Path, name: str) -> Path:
-    """Path of a network or bundle by its name in `WEIGHTS` or `BUNDLES`.
+    """Path of a network by its name in `WEIGHTS`.
 
     Raises WeightsMissing, which says what to run, when set-up has not put it there; KeyError for an unknown name.
     """
-    if name not in WEIGHTS and name not in BUNDLES:
-        raise KeyError(f"unknown network {name!r}; known: {', '.join([*WEIGHTS, *BUNDLES])}")
+    if name not in WEIGHTS:
+        raise KeyError(f"unknown network {name!r}; known: {', '.join(WEIGHTS)}")
     path = weights_dir / name
     if not path.is_file():
         raise WeightsMissing(
@@ -124,19 +105,13 @@ def verified_weight_path(weights_dir: Path, name: str) -> Path:
 
 
 def weights_digest(names: Iterable[str]) -> str:
-    """SHA-256 over the digests of the named networks or bundles: what an artifact's key holds as "these weights"."""
-    lines = []
-    for name in sorted(names):
-        parts = BUNDLES.get(name)
-        if parts is None:
-            lines.append(f"{name} {WEIGHTS[name].sha256}")
-        else:
-            lines += [f"{name}/{p.name} {WEIGHTS[p.weight].sha256} {p.mean} {p.std}" for p in parts]
+    """SHA-256 over the digests of the named networks: what an artifact's key holds as "these weights"."""
+    lines = [f"{name} {WEIGHTS[name].sha256}" for name in sorted(names)]
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()
 
 
 def prepare(package: Path, destination: Path) -> list[str]:
-    """Fill `destination` with every network and bundle that is not there yet, each written atomically.
+    """Fill `destination` with every network that is not there yet, each written atomically.
 
     Args:
         package: a wheel file, or a folder that a wheel was unpacked into.
@@ -155,13 +130,6 @@ def prepare(package: Path, destination: Path) -> list[str]:
         _verify(weight, data)
         _write_atomically(path, data)
         written.append(weight.name)
-    for name, parts in BUNDLES.items():
-        path = destination / name
-        # A bundle's bytes depend on the metadata writer's version, so it is checked by its own recorded parts.
-        if path.is_file() and _bundle_is_current(path, name):
-            continue
-        _write_atomically(path, _build_bundle(destination, name, parts))
-        written.append(name)
     _write_atomically(destination / MANIFEST, _manifest().encode())
     return written
 
@@ -169,8 +137,7 @@ def prepare(package: Path, destination: Path) -> list[str]:
 def _manifest() -> str:
     """What the folder holds: source, licence and digest of every network, for people and for the deployment."""
     networks = {weight.name: asdict(weight) for weight in WEIGHTS.values()}
-    bundles = {name: {"digest": weights_digest([name])} for name in BUNDLES}
-    return json.dumps({"networks": networks, "bundles": bundles}, indent=2, sort_keys=True) + "\n"
+    return json.dumps({"networks": networks}, indent=2, sort_keys=True) + "\n"
 
 
 def _read_member(package: Path, weight: Weight) -> bytes:
@@ -206,69 +173,6 @@ def _write_atomically(path: Path, data: bytes) -> None:
     except BaseException:
         Path(temporary).unlink(missing_ok=True)
         raise
-
-
-def _bundle_is_current(path: Path, name: str) -> bool:
-    try:
-        with zipfile.ZipFile(path) as bundle:
-            return bundle.comment.decode() == weights_digest([name]) and bundle.testzip() is None
-    except (zipfile.BadZipFile, UnicodeDecodeError):
-        return False
-
-
-def _build_bundle(weights_dir: Path, name: str, parts: Sequence[BundlePart]) -> bytes:
-    buffer = io.BytesIO()
-    # Stored, not deflated: Tasks maps the networks straight out of the file.
-    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED) as bundle:
-        bundle.comment = weights_digest([name]).encode()
-        for part in parts:
-            network = _with_normalization(
-                verified_weight_path(weights_dir, part.weight).read_bytes(), part.mean, part.std
-            )
-            bundle.writestr(zipfile.ZipInfo(part.name, date_time=(1980, 1, 1, 0, 0, 0)), network)
-    return buffer.getvalue()
-
-
-def _with_normalization(network: bytes, mean: float, std: float) -> bytes:
-    """The TFLite network with TFLite metadata that states the normalisation of its one image input."""
-    # Imported here: the schema comes with mediapipe, which takes a second to load and only set-up needs.
-    import flatbuffers
-    from mediapipe.tasks.metadata import metadata_schema_py_generated as metadata_schema
-    from mediapipe.tasks.metadata import schema_py_generated as model_schema
-
-    options = metadata_schema.NormalizationOptionsT()
-    options.mean, options.std = [mean], [std]
-    unit = metadata_schema.ProcessUnitT()
-    unit.optionsType = metadata_schema.ProcessUnitOptions.NormalizationOptions
-    unit.options = options
-    image = metadata_schema.ImagePropertiesT()
-    image.colorSpace = metadata_schema.ColorSpaceType.RGB
-    content = metadata_schema.ContentT()
-    content.contentPropertiesType = metadata_schema.ContentProperties.ImageProperties
-    content.contentProperties = image
-    tensor = metadata_schema.TensorMetadataT()
-    tensor.name, tensor.content, tensor.processUnits = "image", content, [unit]
-
-    model = model_schema.ModelT.InitFromObj(model_schema.Model.GetRootAsModel(network, 0))
-    subgraph = metadata_schema.SubGraphMetadataT()
-    subgraph.inputTensorMetadata = [tensor]
-    subgraph.outputTensorMetadata = [metadata_schema.TensorMetadataT() for _ in model.subgraphs[0].outputs]
-    description = metadata_schema.ModelMetadataT()
-    description.subgraphMetadata = [subgraph]
-    builder = flatbuffers.Builder(0)
-    builder.Finish(description.Pack(builder), b"M001")
-
-    buffer = model_schema.BufferT()
-    buffer.data = bytes(builder.Output())
-    entry = model_schema.MetadataT()
-    entry.name, entry.buffer = "TFLITE_METADATA", len(model.buffers)
-    model.buffers.append(buffer)
-    # Some of the networks carry metadata already, without the normalisation.
-    others = [each for each in model.metadata or [] if each.name not in {"TFLITE_METADATA", b"TFLITE_METADATA"}]
-    model.metadata = [*others, entry]
-    packed = flatbuffers.Builder(0)
-    packed.Finish(model.Pack(packed), b"TFL3")
-    return bytes(packed.Output())
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

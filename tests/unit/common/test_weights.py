@@ -5,8 +5,6 @@ import zipfile
 from pathlib import Path
 
 import pytest
-from mediapipe.tasks.metadata import metadata_schema_py_generated as metadata_schema
-from mediapipe.tasks.metadata import schema_py_generated as model_schema
 
 from services.common import weights
 from services.common.errors import DataCorrupted, WeightsMissing
@@ -25,7 +23,7 @@ def package(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_everything_is_prepared_once(package: Path, tmp_path: Path) -> None:
     written = weights.prepare(package, tmp_path / "weights")
-    assert sorted(written) == sorted([*weights.WEIGHTS, *weights.BUNDLES])
+    assert sorted(written) == sorted(weights.WEIGHTS)
     before = {path.name: path.read_bytes() for path in (tmp_path / "weights").iterdir()}
     assert set(before) == {*written, weights.MANIFEST}
     assert weights.prepare(package, tmp_path / "weights") == []
@@ -44,10 +42,9 @@ def test_a_wheel_serves_as_well_as_a_folder(package: Path, tmp_path: Path) -> No
 def test_damage_is_found_and_mended(package: Path, tmp_path: Path) -> None:
     weights.prepare(package, tmp_path)
     (tmp_path / "face_landmark.tflite").write_bytes(b"half")
-    (tmp_path / "pose_landmarker.task").write_bytes(b"half")
     with pytest.raises(DataCorrupted, match="make setup"):
         weights.verified_weight_path(tmp_path, "face_landmark.tflite")
-    assert sorted(weights.prepare(package, tmp_path)) == ["face_landmark.tflite", "pose_landmarker.task"]
+    assert weights.prepare(package, tmp_path) == ["face_landmark.tflite"]
 
 
 def test_a_wrong_package_is_refused(package: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -69,30 +66,10 @@ def test_missing_weights_say_what_to_run(tmp_path: Path) -> None:
         weights.weight_path(tmp_path, "nonesuch")
 
 
-def test_bundles_are_stored_plain_and_state_their_normalization() -> None:
-    with zipfile.ZipFile(weights.default_weights_dir() / "pose_landmarker.task") as bundle:
-        assert {info.compress_type for info in bundle.infolist()} == {zipfile.ZIP_STORED}
-        found = {info.filename: _normalization(bundle.read(info)) for info in bundle.infolist()}
-    assert found == {"pose_detector.tflite": (127.5, 127.5), "pose_landmarks_detector.tflite": (0.0, 255.0)}
-
-
-def _normalization(network: bytes) -> tuple[float, float]:
-    model = model_schema.ModelT.InitFromObj(model_schema.Model.GetRootAsModel(network, 0))
-    (entry,) = [entry for entry in model.metadata if entry.name == b"TFLITE_METADATA"]
-    data = bytes(model.buffers[entry.buffer].data)
-    assert data[4:8] == b"M001"
-    described = metadata_schema.ModelMetadataT.InitFromObj(
-        metadata_schema.ModelMetadata.GetRootAsModelMetadata(data, 0)
-    )
-    options = described.subgraphMetadata[0].inputTensorMetadata[0].processUnits[0].options
-    return float(options.mean[0]), float(options.std[0])
-
-
 def test_the_digest_names_exactly_these_networks() -> None:
     pair = ["pose_detection.tflite", "hand_recrop.tflite"]
     assert weights.weights_digest(pair) == weights.weights_digest(reversed(pair))
     assert weights.weights_digest(pair) != weights.weights_digest(pair[:1])
-    assert len(weights.weights_digest(["pose_landmarker.task"])) == 64
 
 
 def test_the_manifest_states_source_and_licence() -> None:
