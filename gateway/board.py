@@ -22,6 +22,7 @@ DEFAULT_SECONDS_PER_UNIT: Final = {
     "camera": 0.015,
     "segmentation": 0.045,
     "plate": 0.012,
+    "training:draft": 0.1,
     "training:preview": 0.29,
     "training:standard": 2.5,
     "training:hd": 12.0,
@@ -29,7 +30,7 @@ DEFAULT_SECONDS_PER_UNIT: Final = {
     "rendering": 0.05,
     "encoding": 0.02,
 }
-DEFAULT_ITERATIONS: Final = {"preview": 800, "standard": 6_000, "hd": 20_000}
+DEFAULT_ITERATIONS: Final = {"draft": 72, "preview": 800, "standard": 6_000, "hd": 20_000}
 _PRIOR_SHARE = 0.1  # the past counts as much as this share of the whole stage
 
 

@@ -76,6 +76,7 @@ class Conductor:
             live.transfer.performer_id = await self._register(live.transfer, clip.display_name, trained)
             trained.warnings = [*study.warnings, *trained.warnings]
         live.transfer.metrics, live.transfer.nearest_metrics = trained.metrics, trained.nearest_metrics
+        live.transfer.draft_metrics = trained.draft_metrics
         self._note(live, trained.refs, trained.warnings)
         return trained
 
@@ -234,6 +235,7 @@ class Conductor:
             preset=trained.preset,
             metrics=trained.metrics,
             nearest_metrics=trained.nearest_metrics,
+            draft_metrics=trained.draft_metrics,
             study=trained.study,
             artifacts=trained.refs,
         )
@@ -272,5 +274,6 @@ def _trained(stored: StoredPerformer) -> Trained:
         preset=stored.preset,
         metrics=stored.metrics,
         nearest_metrics=stored.nearest_metrics,
+        draft_metrics=stored.draft_metrics,
         warnings=[],
     )

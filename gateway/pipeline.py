@@ -104,6 +104,7 @@ class Pipeline:
             preset=performer.preset,
             metrics=dict(performer.metrics),
             nearest_metrics=dict(performer.nearest_metrics),
+            draft_metrics=dict(performer.draft_metrics),
             warnings=[f"target: {warning}" for warning in (*plate.warnings, *performer.warnings)],
         )
 

@@ -8,7 +8,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-Preset = Literal["", "preview", "standard", "hd"]
+Preset = Literal["", "draft", "preview", "standard", "hd"]
 Normalization = Literal["", "global", "limbs"]
 Format = Literal["mp4", "gif", "webm"]
 
@@ -59,6 +59,7 @@ class Performer(_Model):
     preset: str = ""
     metrics: dict[str, float] = {}
     nearest_metrics: dict[str, float] = {}
+    draft_metrics: dict[str, float] = {}
     create_time: str = Field(default_factory=now)
 
 
@@ -170,6 +171,7 @@ class Transfer(_Model):
     warnings: list[str] = []
     metrics: dict[str, float] = {}
     nearest_metrics: dict[str, float] = {}
+    draft_metrics: dict[str, float] = {}
     artifacts: list[Ref] = []
     summary: str = ""
     create_time: str = Field(default_factory=now)

@@ -34,6 +34,7 @@ class Trained(BaseModel):
     preset: str
     metrics: dict[str, float]
     nearest_metrics: dict[str, float]
+    draft_metrics: dict[str, float] = {}
     warnings: list[str]
 
 

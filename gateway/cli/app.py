@@ -30,7 +30,7 @@ app.add_typer(transfers_app(), name="transfers")
 app.add_typer(resource_app("performers"), name="performers")
 app.add_typer(resource_app("clips"), name="clips")
 
-PRESETS = ("preview", "standard", "hd")
+PRESETS = ("draft", "preview", "standard", "hd")
 MODES = ("global", "limbs")
 
 
@@ -61,7 +61,7 @@ def transfer(
     target: Annotated[str, typer.Argument(help="Video of the person who shall dance it.")] = "",
     output: Annotated[Path, typer.Option("-o", "--output", help="Result: .mp4, .webm or .gif.")] = Path("out.mp4"),
     performer: Annotated[str, typer.Option(help="A trained performer's name or id, instead of TARGET.")] = "",
-    preset: Annotated[str, typer.Option(help="preview, standard or hd.")] = "preview",
+    preset: Annotated[str, typer.Option(help="draft (no training), preview, standard or hd.")] = "preview",
     mode: Annotated[str, typer.Option(help="How the dance is fitted to the body: global or limbs.")] = "global",
     side_by_side: Annotated[bool, typer.Option("--side-by-side", help="Also source, pose and result.")] = False,
     start: Annotated[float, typer.Option(min=0, help="Start in the source, seconds.")] = 0.0,
@@ -114,9 +114,11 @@ def _report(job: Job, finished: Transfer) -> None:
     for warning in finished.warnings:
         console.print(f"note: {warning}", markup=False)
     if "person_ssim" in finished.metrics:
-        nearest = finished.nearest_metrics.get("person_ssim", float("nan"))
+        others = {"draft": finished.draft_metrics, "nearest training frame": finished.nearest_metrics}
+        beside = [f"{name}: {each['person_ssim']:.3f}" for name, each in others.items() if "person_ssim" in each]
         console.print(
-            f"held-out person SSIM {finished.metrics['person_ssim']:.3f} (nearest training frame: {nearest:.3f})"
+            f"held-out person SSIM {finished.metrics['person_ssim']:.3f}"
+            + (f" ({', '.join(beside)})" if beside else "")
         )
     console.print(f"{job.output}: {finished.summary}, {duration(finished.elapsed_seconds)}", markup=False)
 

@@ -118,6 +118,7 @@ def _report(console: Console, folder: Path, transfer: Transfer, closeness: Close
         "pose_error": {name: round(value, 4) for name, value in vars(pose).items()},
         "heldout": transfer.metrics,
         "heldout_nearest": transfer.nearest_metrics,
+        "heldout_draft": transfer.draft_metrics,
         "stages": [stage.model_dump(mode="json") for stage in transfer.stages],
     }
     (folder / "report.json").write_text(json.dumps(document, indent=2) + "\n")

@@ -19,12 +19,12 @@ from services.common.nn.window import WindowPath, follow_window
 from services.common.shards import FRAMES_NAME, write_frames
 from services.common.stage import Job
 from services.common.tracks import PoseTrack
-from services.renderer.generator import BATCH, WindowGenerator
+from services.renderer.families import Windows, open_windows
 
 Picture = NDArray[np.uint8]
 
 # Raised whenever the same request would now give other bytes.
-VERSION = 1
+VERSION = 2
 # Formats of a performer's config.json that this renderer understands.
 _CONFIG_FORMATS = (1,)
 _MOST_FRAMES = 1024
@@ -75,10 +75,9 @@ def performed_frames(valid: NDArray[np.bool_]) -> NDArray[np.int64]:
 class _Stage:
     """A performer ready to perform one driven track."""
 
-    generator: WindowGenerator
+    windows: Windows
     plate: Picture
     window: WindowPath
-    keypoints: NDArray[np.float32]
     valid: NDArray[np.bool_]
 
 
@@ -126,10 +125,10 @@ class Renderer:
         shown = np.unique(asked)
         pictures: dict[int, Picture] = {}
         done = 0
-        for begin in range(0, len(shown), BATCH):
+        for begin in range(0, len(shown), stage.windows.batch):
             job.check()
-            batch = shown[begin : begin + BATCH]
-            for pose, window in zip(batch, stage.generator(stage.keypoints[batch]), strict=True):
+            batch = shown[begin : begin + stage.windows.batch]
+            for pose, window in zip(batch, stage.windows(batch), strict=True):
                 pictures[int(pose)] = lay_over(stage.plate, window, stage.window.matrices[pose])
             while done < len(asked) and int(asked[done]) in pictures:
                 yield first + done, pictures[int(asked[done])]
@@ -152,9 +151,7 @@ class Renderer:
         performed_frames(track.valid)
         window = follow_window(track, config["scale"], config["resolution"], config["multiple"])
         plate = cv2.imdecode(np.frombuffer(performer.read_bytes("plate.png"), np.uint8), cv2.IMREAD_COLOR_RGB)
-        path = performer.local_path("generator.onnx")
-        generator = WindowGenerator(path, window.width, window.height, self._threads)
-        keypoints = window.keypoints(track)
-        stage = _Stage(generator, np.asarray(plate, dtype=np.uint8), window, keypoints, track.valid)
+        windows = open_windows(performer, config["family"], window, track, self._threads)
+        stage = _Stage(windows, np.asarray(plate, dtype=np.uint8), window, track.valid)
         self._ready = (refs, stage)
         return stage

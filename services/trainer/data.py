@@ -68,8 +68,21 @@ class Split:
     window: WindowPath
     track: PoseTrack
 
+    @property
+    def heldout_range(self) -> tuple[int, int]:
+        """First and last + 1 of the frames held out; (0, 0) when there is none."""
+        return (int(self.heldout[0]), int(self.heldout[-1]) + 1) if len(self.heldout) else (0, 0)
 
-def split_clip(track: PoseTrack, camera: CameraPath, resolution: int, most_frames: int) -> Split:
+
+def split_clip(
+    track: PoseTrack,
+    camera: CameraPath,
+    resolution: int,
+    most_frames: int,
+    minimum: int = MINIMUM_FRAMES,
+    *,
+    least_judged: int = 0,
+) -> Split:
     """Divides the clip's valid frames.
 
     Args:
@@ -77,18 +90,20 @@ def split_clip(track: PoseTrack, camera: CameraPath, resolution: int, most_frame
         camera: its camera path.
         resolution: the window's side, px.
         most_frames: when there are more to train on, so many are taken, evenly over time.
+        minimum: valid frames that are needed.
+        least_judged: with fewer valid frames than this, none is held out.
 
-    Raises ClipTooShort when fewer than `MINIMUM_FRAMES` frames are valid.
+    Raises ClipTooShort when fewer than `minimum` frames are valid.
     """
     valid = np.flatnonzero(track.valid)
-    if len(valid) < MINIMUM_FRAMES:
+    if len(valid) < minimum:
         raise ClipTooShort(
-            f"training needs at least {MINIMUM_FRAMES} frames in which the person is seen, this clip has "
-            f"{len(valid)} of {len(track)}; use a longer clip of the target",
-            needed=MINIMUM_FRAMES, valid=len(valid), frames=len(track),
+            f"training needs at least {minimum} frames in which the person is seen, this clip has "
+            f"{len(valid)} of {len(track)}; use a longer clip of the target, or the preset draft, which needs one",
+            needed=minimum, valid=len(valid), frames=len(track),
         )  # fmt: skip
     registered = track.transformed(camera.matrices)
-    count = len(valid) - max(1, round(HELDOUT_PART * len(valid)))
+    count = len(valid) - max(1, round(HELDOUT_PART * len(valid))) if len(valid) >= least_judged else len(valid)
     training, heldout = valid[:count], valid[count:]
     if len(training) > most_frames:
         training = training[np.linspace(0, len(training) - 1, most_frames).round().astype(int)]

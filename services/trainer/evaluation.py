@@ -1,4 +1,4 @@
-"""How good a performer is on frames that training never saw, beside what copying the nearest training frame gives.
+"""How good a performer is on frames that training never saw, beside what costs no training.
 
 All is measured in the registered camera at a size where the frame's short side is 256 px, whatever the performer's own
 resolution, so that numbers compare; "person" is the matte above one half, grown by 7 px.
@@ -7,7 +7,7 @@ resolution, so that numbers compare; "person" is the matte above one half, grown
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 import cv2
@@ -27,6 +27,7 @@ from services.trainer.device import Device
 
 Floats = NDArray[np.float32]
 Metrics = dict[str, float]
+Window = Callable[[int], Floats]
 
 _SHORT_SIDE_PX = 256
 _MASK_GROWTH_PX = 7
@@ -38,10 +39,9 @@ _POSE_POINTS = slice(5, 23)
 
 @dataclass(frozen=True)
 class Evaluation:
-    """metrics: of the generator. nearest: of the baseline. sheet: uint8 (H, W, 3), truth above result."""
+    """metrics: by performer. sheet: uint8 (H, W, 3), the truth above each performer's result."""
 
-    metrics: Metrics
-    nearest: Metrics
+    metrics: dict[str, Metrics]
     sheet: Picture
 
 
@@ -55,22 +55,18 @@ class _Truth:
 
 
 def evaluate(
-    generator: Generator,
-    device: Device,
+    performers: Mapping[str, Window],
     split: Split,
-    data: TrainingSet,
     camera: CameraPath,
     plate: Picture,
     frames: Iterable[StudyFrame],
     seen: Callable[[], None],
 ) -> Evaluation:
-    """Measures the generator on the held-out frames (the first `MOST_FRAMES` of them).
+    """Measures performers on the held-out frames (the first `MOST_FRAMES` of them).
 
     Args:
-        generator: what is measured.
-        device: where it runs.
+        performers: by name, the window of a frame of the clip: float32 (S, S, 4), colour and alpha in 0..1.
         split: which frames are held out, and the window.
-        data: the training frames, for the baseline.
         camera: the clip's camera path.
         plate: uint8 (H, W, 3), registered camera.
         frames: at least those held out.
@@ -81,22 +77,15 @@ def evaluate(
     size = (max(1, round(width * factor)), max(1, round(height * factor)))
     small = resize((width, height), size)
     small_plate = warp(plate, small, size)
-    wanted = split.heldout[:MOST_FRAMES]
-    truths = _read_truths(wanted, camera, small, size, frames, seen)
-    rows: dict[str, list[Picture]] = {"generated": [], "nearest": []}
-    keypoints = split.window.keypoints(split.track)
+    truths = _read_truths(split.heldout[:MOST_FRAMES], camera, small, size, frames, seen)
+    results: dict[str, list[Picture]] = {name: [] for name in performers}
     for truth in truths:
         matrix = compose(split.window.matrices[truth.index], invert(small))
-        windows = {
-            "generated": generate(generator, device, keypoints[truth.index][None], data.resolution)[0],
-            "nearest": _nearest_window(data, keypoints[truth.index]),
-        }
-        for name, window in windows.items():
-            rows[name].append(lay_over(small_plate, window, matrix))
+        for name, window in performers.items():
+            results[name].append(lay_over(small_plate, window(truth.index), matrix))
         seen()
-    return Evaluation(
-        _measure(rows["generated"], truths), _measure(rows["nearest"], truths), _sheet(truths, rows["generated"])
-    )
+    metrics = {name: _measure(pictures, truths) for name, pictures in results.items()}
+    return Evaluation(metrics, _sheet(truths, list(results.values())))
 
 
 def generate(generator: Generator, device: Device, keypoints: Floats, resolution: int) -> Floats:
@@ -121,8 +110,11 @@ def nearest_frame(keypoints: Tensor, wanted: Tensor) -> int:
     return int(distance.argmin())
 
 
-def _nearest_window(data: TrainingSet, keypoints: Floats) -> Floats:
-    """The nearest training frame's person, cut out by its matte."""
+def nearest_window(data: TrainingSet, keypoints: Floats) -> Floats:
+    """The person of the training frame that is nearest by pose, cut out by its matte: float32 (S, S, 4).
+
+    keypoints: float32 (133, 3), window px.
+    """
     row = nearest_frame(data.keypoints, torch.from_numpy(keypoints).to(data.keypoints.device))
     batch = whole_batch(data, torch.tensor([row], device=data.frames.device))
     window: Floats = torch.cat([batch.frame, batch.matte], 1)[0].permute(1, 2, 0).cpu().numpy()
@@ -169,14 +161,13 @@ def _measure(results: list[Picture], truths: list[_Truth]) -> Metrics:
     return {name: round(value, 6) for name, value in means.items() if math.isfinite(value)}
 
 
-def _sheet(truths: list[_Truth], results: list[Picture], columns: int = 6) -> Picture:
-    """Truth above result, evenly over the held-out frames, cropped to where the person is in any of them."""
+def _sheet(truths: list[_Truth], results: list[list[Picture]], columns: int = 6) -> Picture:
+    """Truth above the results, evenly over the held-out frames, cropped to where the person is in any of them."""
     if not truths:
         return np.zeros((_SHORT_SIDE_PX, _SHORT_SIDE_PX, 3), dtype=np.uint8)
     chosen = np.unique(np.linspace(0, len(truths) - 1, columns).round().astype(int))
     anywhere = np.logical_or.reduce([truths[i].mask for i in chosen]).astype(np.uint8)
     x, y, width, height = cv2.boundingRect(anywhere)
     crop = (slice(y, y + height), slice(x, x + width))
-    top = np.concatenate([truths[i].picture[crop] for i in chosen], axis=1)
-    bottom = np.concatenate([results[i][crop] for i in chosen], axis=1)
-    return np.concatenate([top, bottom])
+    rows = [[truth.picture for truth in truths], *results]
+    return np.concatenate([np.concatenate([row[i][crop] for i in chosen], axis=1) for row in rows])

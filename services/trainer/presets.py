@@ -8,9 +8,10 @@ from typing import Any
 from services.common.errors import InvalidOption
 from services.common.nn.generator import GeneratorConfig
 from services.trainer.augment import Augmentation
+from services.trainer.draft import DraftConfig
 from services.trainer.losses import LossWeights
 
-FAMILIES = ("composite",)
+FAMILIES = ("composite", "draft")
 
 
 @dataclass(frozen=True)
@@ -57,11 +58,22 @@ _PRESETS = {
         learning_rate=1e-3, ema_decay=0.999,
     ),
 }  # fmt: skip
-PRESETS = tuple(_PRESETS)
+PRESETS = ("draft", *_PRESETS)
+
+RunConfig = TrainingConfig | DraftConfig
+
+
+def run_config(preset: str, family: str, iterations: int, seed: int) -> RunConfig:
+    """The run that a request asks for; empty names and 0 iterations take the defaults. Raises InvalidOption."""
+    if "draft" in {preset, family}:
+        if {preset, family} - {"", "draft"}:
+            raise InvalidOption(f"preset {preset!r} and family {family!r} do not go together", preset=preset)
+        return DraftConfig()
+    return training_config(preset, family, iterations, seed)
 
 
 def training_config(preset: str, family: str, iterations: int, seed: int) -> TrainingConfig:
-    """The run that a request asks for; empty names and 0 iterations take the defaults. Raises InvalidOption."""
+    """The same for the families that are trained."""
     preset, family = preset or "preview", family or "composite"
     if preset not in _PRESETS:
         raise InvalidOption(f"no preset {preset!r}; there are {', '.join(PRESETS)}", preset=preset)

@@ -11,7 +11,7 @@ from understudy.v1 import trainer_pb2, trainer_pb2_grpc
 
 from services.common import rpc
 from services.common.stage import Done, Emitted, Progress, StageRunner
-from services.trainer.presets import training_config
+from services.trainer.presets import run_config
 from services.trainer.study import StudyRefs
 from services.trainer.worker import Trainer, TrainRequest, performer_recipe
 
@@ -49,5 +49,5 @@ def _from_message(request: trainer_pb2.TrainRequest) -> TrainRequest:
         matte_shards=[rpc.expect_kind(ref, "matte_shard") for ref in rpc.to_refs(request.matte_shards)],
         plate=rpc.expect_kind(rpc.to_ref(request.plate), "plate"),
     )
-    config = training_config(request.preset, request.family, request.iterations, request.seed)
+    config = run_config(request.preset, request.family, request.iterations, request.seed)
     return TrainRequest(refs, config)

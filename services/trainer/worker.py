@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import cv2
 import numpy as np
 import safetensors.torch
 import torch
@@ -18,17 +17,18 @@ from services.trainer.augment import whole_batch
 from services.trainer.checkpoint import load_checkpoint, save_checkpoint
 from services.trainer.data import Split, TrainingSet, load_training_set, split_clip
 from services.trainer.device import choose_device
-from services.trainer.evaluation import Evaluation, evaluate
+from services.trainer.draft import DraftConfig, draft_windows, make_draft, references_of
+from services.trainer.evaluation import Evaluation, Window, evaluate, generate, nearest_window
 from services.trainer.export import export_onnx
-from services.trainer.presets import TrainingConfig
+from services.trainer.performer import DRAFT, GENERATED, NEAREST, jpeg, performer_facts, write_performer
+from services.trainer.presets import RunConfig, TrainingConfig
 from services.trainer.study import Study, StudyRefs
 from services.trainer.training import Hooks, Losses, Training, train
 
 _log = logger(__name__)
 
 # Raised whenever the same request would now give another performer.
-VERSION = 1
-CONFIG_FORMAT = 1
+VERSION = 2
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class TrainRequest:
     """What to learn from and how."""
 
     refs: StudyRefs
-    config: TrainingConfig
+    config: RunConfig
 
 
 def performer_recipe(request: TrainRequest) -> Recipe:
@@ -68,8 +68,10 @@ class Trainer:
         person, FloatingPointError when the training diverges, and whatever stops `job`, after a checkpoint.
         """
         config = request.config
-        device = choose_device(self._device_name)
         study = Study(self._artifacts, request.refs)
+        if isinstance(config, DraftConfig):
+            return make_draft(config, study, job, writer)
+        device = choose_device(self._device_name)
         split = split_clip(study.track, study.camera, config.resolution, config.most_frames)
         data = _read(study, split, config, job).to(device.torch)
         training = Training(config, data, device)
@@ -106,7 +108,7 @@ class Trainer:
 
         def sample(step: int, losses: Losses) -> None:
             name = f"sample-{step:08d}.jpg"
-            scratch.put(name, _jpeg(_sample_sheet(training)))
+            scratch.put(name, jpeg(_sample_sheet(training)))
             job.emit({"iteration": step, "losses": losses, "picture_object": scratch.object_key(name)})
 
         train(
@@ -134,12 +136,20 @@ def _read(study: Study, split: Split, config: TrainingConfig, job: Job) -> Train
     return load_training_set(split, study.camera, study.plate, study.frames(first, last), seen)
 
 
+def judged(training: Training, split: Split) -> dict[str, Window]:
+    """What is measured on the held-out frames: the generator, the nearest training frame, and a draft."""
+    data, device = training.data, training.device
+    keypoints = split.window.keypoints(split.track)
+    return {
+        GENERATED: lambda frame: generate(training.average, device, keypoints[frame][None], data.resolution)[0],
+        NEAREST: lambda frame: nearest_window(data, keypoints[frame]),
+        DRAFT: draft_windows(references_of(data, DraftConfig().references), split),
+    }
+
+
 def _measure(training: Training, study: Study, split: Split, job: Job) -> Evaluation:
-    first, last = int(split.heldout[0]), int(split.heldout[-1]) + 1
-    return evaluate(
-        training.average, training.device, split, training.data, study.camera, study.plate,
-        study.frames(first, last), job.check,
-    )  # fmt: skip
+    frames = study.frames(*split.heldout_range)
+    return evaluate(judged(training, split), split, study.camera, study.plate, frames, job.check)
 
 
 def _export(training: Training, study: Study, split: Split, evaluation: Evaluation, writer: ArtifactWriter) -> None:
@@ -147,53 +157,25 @@ def _export(training: Training, study: Study, split: Split, evaluation: Evaluati
     weights = {name: value.cpu().contiguous() for name, value in sorted(training.average.state_dict().items())}
     writer.put_bytes("generator.safetensors", safetensors.torch.save(weights))
     writer.put_bytes("generator.onnx", export_onnx(training.average, config.resolution))
-    writer.put_json("config.json", {
-        "format": CONFIG_FORMAT,
+    write_performer(writer, study, split, evaluation, {
         "family": config.family,
         "preset": config.preset,
         "resolution": config.resolution,
-        "scale": split.window.scale,
         "multiple": config.generator.multiple,
-        "width": split.track.width,
-        "height": split.track.height,
         "generator": config.generator.to_json(),
     })  # fmt: skip
-    writer.put_json("metrics.json", {"generated": evaluation.metrics, "nearest": evaluation.nearest})
-    writer.put_bytes("plate.png", study.plate_png)
-    writer.put_bytes("preview.jpg", _jpeg(evaluation.sheet))
 
 
 def _facts(training: Training, study: Study, split: Split, evaluation: Evaluation) -> Facts:
     config = training.config
-    return {
+    return performer_facts(study, split, evaluation, {
         "preset": config.preset,
         "family": config.family,
         "resolution": config.resolution,
         "iterations": config.iterations,
         "training_frames": len(training.data),
-        "heldout_frames": len(split.heldout),
-        "metrics": evaluation.metrics,
-        "nearest_metrics": evaluation.nearest,
         "parameter_count": sum(parameter.numel() for parameter in training.average.parameters()),
-        "width": split.track.width,
-        "height": split.track.height,
-        "warnings": _warnings(split, study, evaluation),
-    }
-
-
-def _warnings(split: Split, study: Study, evaluation: Evaluation) -> list[str]:
-    found = []
-    if len(split.training) < 100:
-        found.append(
-            f"only {len(split.training)} frames to train on; some hundreds of varied poses make a better performer"
-        )
-    if split.window.scale > 1.0:
-        side = split.window.width / split.window.scale
-        found.append(f"the person fills only {side:.0f} px of the {study.plate.shape[0]} px high picture")
-    generated, nearest = (row.get("person_ssim", 0.0) for row in (evaluation.metrics, evaluation.nearest))
-    if generated < nearest:
-        found.append(f"on frames held out it is worse (SSIM {generated:.2f}) than copying old ones ({nearest:.2f})")
-    return found
+    })  # fmt: skip
 
 
 def _sample_sheet(training: Training, columns: int = 4) -> NDArray[np.uint8]:
@@ -208,8 +190,3 @@ def _sample_sheet(training: Training, columns: int = 4) -> NDArray[np.uint8]:
     sheet = torch.cat(rows, dim=1).permute(1, 2, 0).mul(255.0).round().to(torch.uint8)
     pixels: NDArray[np.uint8] = sheet.cpu().numpy()
     return pixels
-
-
-def _jpeg(picture: NDArray[np.uint8]) -> bytes:
-    _, data = cv2.imencode(".jpg", cv2.cvtColor(picture, cv2.COLOR_RGB2BGR), (cv2.IMWRITE_JPEG_QUALITY, 92))
-    return bytes(data)

@@ -48,6 +48,7 @@ from services.trainer.evaluation import evaluate
 from services.trainer.export import export_onnx
 from services.trainer.presets import training_config
 from services.trainer.training import Hooks, Training, train
+from services.trainer.worker import judged
 from tests.bench.frames import DecodedFrames, GrayFrames, SampledFrames, decode, rgb
 from tests.bench.stages import Run, Work
 
@@ -144,7 +145,7 @@ class PlainScript:
             train(training, Hooks(nothing, nothing, nothing, nothing))
         with self._run.timed("performer"):
             frames = studied(split.heldout)
-            evaluate(training.average, self._device, split, data, camera, plate, frames, nothing)
+            evaluate(judged(training, split), split, camera, plate, frames, nothing)
             weights = {name: value.cpu().contiguous() for name, value in training.average.state_dict().items()}
             safetensors.torch.save_file(weights, self._folder / "generator.safetensors")
             (self._folder / "generator.onnx").write_bytes(export_onnx(training.average, config.resolution))

@@ -16,6 +16,7 @@ from understudy.v1 import renderer_pb2, renderer_pb2_grpc
 
 from services.common import rpc
 from services.common.artifacts import ArtifactRef, Artifacts
+from services.common.camera import warp
 from services.common.errors import InvalidInput, InvalidOption, NoPersonFound, by_reason
 from services.common.nn.generator import Generator
 from services.common.server import Service, open_runner, start
@@ -26,7 +27,7 @@ from services.renderer.servicer import RendererServicer
 from services.renderer.worker import Renderer
 from services.trainer.export import export_onnx
 from services.trainer.study import StudyRefs
-from tests.support.studies import store_performer, store_study, store_track
+from tests.support.studies import store_draft, store_performer, store_study, store_track
 from tests.unit.trainer.figure import Study, make_study
 from tests.unit.trainer.test_training import TINY
 
@@ -143,6 +144,33 @@ async def test_shards_render_alone_and_repeat(running: Running) -> None:
     assert sorted(part) == list(range(7, 13))
     assert all(np.array_equal(part[frame], pictures[frame]) for frame in part)
     assert await running.render(0, FRAMES) == whole
+
+
+async def test_a_draft_performs_without_a_network(running: Running) -> None:
+    target = make_study(30)
+    performer = store_draft(running.artifacts, store_study(running.artifacts, target, "target"))
+    track = _with_invalid(running.study, 3, 4)
+    drafting = replace(
+        running, performer=performer, driven=store_track(running.artifacts, track, "driven_track", "draft")
+    )
+    pictures = drafting.shown(await drafting.render(0, FRAMES))
+    assert sorted(pictures) == list(range(FRAMES))
+    assert np.array_equal(pictures[4], pictures[2])
+    part = drafting.shown(await drafting.render(7, 6))
+    assert all(np.array_equal(part[frame], pictures[frame]) for frame in part)
+    # The driven track is the target's own: the draft must come close to what was filmed.
+    registered = [warp(target.frames[t], target.camera.matrices[t], (160, 120)) for t in range(FRAMES)]
+    errors = [np.abs(pictures[t].astype(int) - registered[t]).mean() for t in range(FRAMES) if t not in {3, 4}]
+    plain = [np.abs(target.plate.astype(int) - registered[t]).mean() for t in range(FRAMES)]
+    assert np.mean(errors) < 0.3 * np.mean(plain)
+
+
+async def test_a_family_of_the_future_is_refused(running: Running) -> None:
+    study = make_study(FRAMES)
+    performer = store_performer(running.artifacts, study, TINY, b"", 64, family="diffusion")
+    with pytest.raises(grpc.aio.AioRpcError) as error:
+        await replace(running, performer=performer).render(0, 4)
+    assert "'diffusion', which this renderer does not know" in rpc.from_rpc_error(error.value).message
 
 
 async def test_lost_frames_hold_the_last_pose_and_the_ends_are_cut(running: Running) -> None:

@@ -90,7 +90,7 @@ async def test_a_training_reports_and_ends_with_a_performer(running: Running) ->
     assert (performer.training_frames, performer.heldout_frames) == (24, 6)
     assert (performer.width, performer.height) == (160, 120)
     assert {"person_ssim", "person_psnr_db", "sharpness", "flicker"} <= set(performer.metrics)
-    assert set(performer.metrics) == set(performer.nearest_metrics)
+    assert set(performer.metrics) == set(performer.nearest_metrics) == set(performer.draft_metrics)
     artifact = running.artifacts.open(rpc.to_ref(performer.artifact))
     assert artifact.names() == [
         "config.json", "generator.onnx", "generator.safetensors", "metrics.json", "plate.png", "preview.jpg",
@@ -101,6 +101,29 @@ async def test_a_training_reports_and_ends_with_a_performer(running: Running) ->
     again = await running.train()
     assert [update.WhichOneof("update") for update in again] == ["performer"]
     assert again[0].performer == performer
+
+
+async def test_a_draft_needs_no_training(running: Running) -> None:
+    updates = await running.train(preset="draft")
+    performer = updates[-1].performer
+    assert (performer.preset, performer.family, performer.iterations) == ("draft", "draft", 0)
+    assert (performer.training_frames, performer.heldout_frames) == (24, 6)
+    assert performer.metrics["person_ssim"] > 0.3
+    artifact = running.artifacts.open(rpc.to_ref(performer.artifact))
+    assert artifact.names() == ["config.json", "metrics.json", "plate.png", "preview.jpg", "references.safetensors"]
+    assert artifact.read_arrays("references.safetensors")["pictures"].shape == (24, 256, 256, 4)
+    again = await running.train(preset="draft", iterations=7)  # there is nothing to iterate
+    assert [update.WhichOneof("update") for update in again] == ["performer"]
+
+
+async def test_a_draft_of_a_single_frame(running: Running) -> None:
+    study = make_study(30)
+    study.track.valid[:] = np.arange(30) == 11
+    refs = store_study(running.artifacts, study, "still")
+    updates = await Running(running.stub, running.artifacts, refs).train(preset="draft")
+    performer = updates[-1].performer
+    assert (performer.training_frames, performer.heldout_frames, dict(performer.metrics)) == (1, 0, {})
+    assert any("only 1 frames" in warning for warning in performer.warnings)
 
 
 async def test_a_caller_that_goes_away_leaves_a_checkpoint_and_the_same_call_goes_on(running: Running) -> None:
@@ -132,6 +155,7 @@ async def test_mistakes_come_back_as_themselves(running: Running) -> None:
     assert isinstance(await error_of(preset="best"), InvalidOption)
     assert isinstance(await error_of(family="diffusion"), InvalidOption)
     assert isinstance(await error_of(iterations=-1), InvalidOption)
+    assert isinstance(await error_of(preset="draft", family="composite"), InvalidOption)
     missing = StudyRefs(**{**vars(running.refs), "plate": type(running.refs.plate)("plate", "0" * 64)})
     with pytest.raises(grpc.aio.AioRpcError) as error:
         await Running(running.stub, running.artifacts, missing).train()

@@ -12,8 +12,11 @@ from services.common.artifacts import ArtifactRef, Artifacts, Facts, Recipe, can
 from services.common.nn.generator import GeneratorConfig
 from services.common.nn.window import fit_window
 from services.common.shards import FRAMES_NAME, FRAMES_PER_SHARD, MATTES_NAME, write_frames, write_mattes
+from services.common.stage import Job
 from services.common.tracks import PoseTrack
+from services.trainer.draft import DraftConfig
 from services.trainer.study import StudyRefs
+from services.trainer.worker import Trainer, TrainRequest, performer_recipe
 from tests.unit.trainer.figure import Study
 
 RATE = {"numerator": 24000, "denominator": 1001}
@@ -69,16 +72,29 @@ def _png(picture: np.ndarray[tuple[int, ...], np.dtype[np.uint8]]) -> bytes:
 
 
 def store_performer(
-    artifacts: Artifacts, study: Study, config: GeneratorConfig, model: bytes, resolution: int
+    artifacts: Artifacts,
+    study: Study,
+    config: GeneratorConfig,
+    model: bytes,
+    resolution: int,
+    family: str = "composite",
 ) -> ArtifactRef:
     """Stores a performer with the ONNX model as it is, untrained."""
     window = fit_window(study.track.transformed(study.camera.matrices), resolution)
     height, width = study.plate.shape[:2]
     described = {
-        "format": 1, "family": "composite", "preset": "preview", "resolution": resolution, "scale": window.scale,
+        "format": 1, "family": family, "preset": "preview", "resolution": resolution, "scale": window.scale,
         "multiple": config.multiple, "width": width, "height": height, "generator": config.to_json(),
     }  # fmt: skip
     objects = {
         "config.json": canonical_json(described), "generator.onnx": model, "plate.png": _png(study.plate),
     }  # fmt: skip
-    return _store(artifacts, "performer", "performer", objects, {})
+    return _store(artifacts, "performer", family, objects, {})
+
+
+def store_draft(artifacts: Artifacts, refs: StudyRefs) -> ArtifactRef:
+    """Makes and stores the draft performer of a stored study, by the trainer's own code."""
+    request = TrainRequest(refs, DraftConfig())
+    writer = artifacts.write(performer_recipe(request))
+    facts = Trainer(artifacts, "cpu").train(request, Job(), writer)
+    return artifacts.commit(writer, facts).ref
