@@ -19,9 +19,9 @@ from rich.table import Table
 from gateway.cli.home import Home
 from gateway.cli.stack import Stack
 from services.common.errors import UnderstudyError
-from services.common.weights import BUNDLES, WEIGHTS, default_weights_dir, verified_weight_path, weight_path
+from services.common.weights import WEIGHTS, default_weights_dir, verified_weight_path
 
-_PACKAGES = ("torch", "mediapipe", "openvino", "av", "opencv-python-headless", "grpcio", "dbos")
+_PACKAGES = ("torch", "openvino", "av", "opencv-python-headless", "grpcio", "dbos")
 _FREE_DISK_BYTES = 5 << 30
 _FREE_MEMORY_BYTES = 4 << 30
 
@@ -71,8 +71,6 @@ def _weights(_home: Path | None) -> Finding:
     try:
         for name in WEIGHTS:
             verified_weight_path(folder, name)
-        for name in BUNDLES:
-            weight_path(folder, name)
     except UnderstudyError as error:
         return Finding("model weights", good=False, found=str(folder), advice=error.message)
     return Finding("model weights", good=True, found=str(folder))

@@ -95,4 +95,4 @@ def test_references_say_what_they_want() -> None:
     with pytest.raises(ValueError, match="pictures must be"):
         References(np.zeros((0, 8, 8, 4), np.uint8), np.zeros((0, 133, 3), np.float32))
     with pytest.raises(ValueError, match="dtypes must be"):
-        References(np.zeros((1, 8, 8, 4), np.float32), np.zeros((1, 133, 3), np.float32))  # type: ignore[arg-type]
+        References(np.zeros((1, 8, 8, 4), np.float32), np.zeros((1, 133, 3), np.float32))
