@@ -158,7 +158,11 @@ class Pipeline:
         self, clip: Clip, use: ClipUse, role: str
     ) -> tuple[types_pb2.Clip, list[pose_pb2.EstimatePosesResponse]]:
         request = downloader_pb2.IngestRequest(
-            start_seconds=use.start_seconds, end_seconds=use.end_seconds, max_frames=use.max_frames
+            start_seconds=use.start_seconds,
+            end_seconds=use.end_seconds,
+            max_frames=use.max_frames,
+            # A draft can be made of a photograph; every other performer is refused by the trainer, with numbers.
+            min_frames=1 if role == TARGET and self._options.preset == "draft" else 0,
         )
         if clip.upload_sha256:
             request.upload_sha256 = clip.upload_sha256

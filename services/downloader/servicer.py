@@ -13,6 +13,7 @@ from services.common import rpc
 from services.common.errors import Cancelled, InvalidOption
 from services.common.server import Service
 from services.common.stage import Done, Emitted, Job, Progress, StageRunner
+from services.common.video import VideoLimits
 from services.downloader.config import DownloaderSettings
 from services.downloader.worker import Downloader, Trims, clip_recipe
 
@@ -55,19 +56,21 @@ class DownloaderServicer(downloader_pb2_grpc.DownloaderServiceServicer):
             sha256 = request.upload_sha256
         else:
             raise InvalidOption("an ingest needs a source: an upload's SHA-256 or an address")
-        async for response in self._ingest(sha256, trims):
+        async for response in self._ingest(sha256, trims, _min_frames(request)):
             yield response
 
-    async def _ingest(self, sha256: str, trims: Trims) -> Responses:
+    async def _ingest(self, sha256: str, trims: Trims, min_frames: int) -> Responses:
         recipe = clip_recipe(sha256, trims)
         await asyncio.to_thread(self._worker.forget_incomplete, recipe)
-        run = self._runner.run(recipe, lambda job, writer: self._worker.ingest(sha256, trims, job, writer))
+        run = self._runner.run(recipe, lambda job, writer: self._worker.ingest(sha256, trims, job, writer, min_frames))
         async for event in run:
             if isinstance(event, Progress):
                 yield downloader_pb2.IngestResponse(progress=rpc.from_progress(event))
             elif isinstance(event, Emitted):
                 yield downloader_pb2.IngestResponse(shard=rpc.from_facts(event.facts, types_pb2.FrameShard))
             elif isinstance(event, Done):
+                # What is enough is no part of the key: the clip may be there from a call that was content with less.
+                VideoLimits(min_frames=min_frames).check_frame_count(int(event.artifact.facts["frame_count"]))
                 yield downloader_pb2.IngestResponse(clip=rpc.from_artifact(event.artifact, types_pb2.Clip))
 
     async def _fetch(self, url: str) -> AsyncIterator[Progress | str]:
@@ -90,3 +93,9 @@ class DownloaderServicer(downloader_pb2_grpc.DownloaderServiceServicer):
             job.stop(Cancelled("nobody waits for this download any more"))
             if not download.done():
                 await asyncio.wait([download])
+
+
+def _min_frames(request: downloader_pb2.IngestRequest) -> int:
+    if request.min_frames < 0:
+        raise InvalidOption(f"min_frames must be 0 (for 2) or more, got {request.min_frames}")
+    return request.min_frames or VideoLimits.min_frames

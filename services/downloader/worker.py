@@ -12,7 +12,7 @@ import hashlib
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -23,6 +23,7 @@ from services.common.errors import DataCorrupted, InvalidOption, ObjectNotFound
 from services.common.shards import FRAMES_NAME, FRAMES_PER_SHARD
 from services.common.stage import Job
 from services.common.store import FileObjectStore
+from services.common.video import VideoLimits
 from services.downloader.addresses import parse
 from services.downloader.child import Child
 from services.downloader.config import DownloaderSettings
@@ -88,15 +89,20 @@ class Downloader:
         if not all(self._artifacts.exists(shard) for shard in shards):
             self._artifacts.delete(recipe.ref)
 
-    def ingest(self, sha256: str, trims: Trims, job: Job, writer: ArtifactWriter) -> Facts:
+    def ingest(
+        self, sha256: str, trims: Trims, job: Job, writer: ArtifactWriter, min_frames: int = VideoLimits.min_frames
+    ) -> Facts:
         """Decodes an upload into frame shards and fills the clip's `writer`. Returns the clip's facts.
+
+        With `min_frames` 1, photographs and single frames are let in.
 
         Raises the errors of `probe`, ObjectNotFound (no such upload), DataCorrupted (it changed), StorageFull.
         """
         clip = writer.recipe.ref
         with self._folder() as folder, self._local_upload(sha256, folder) as path:
             shards = self._committed_shards(clip, job)
-            child = self._decoder(path, folder, trims, skip=sorted(shards))
+            limits = replace(self._settings.limits, min_frames=min_frames)
+            child = self._decoder(path, folder, trims, limits, skip=sorted(shards))
             result: dict[str, Any] = {}
             total = 0
             for message in child.messages(job):
@@ -114,11 +120,11 @@ class Downloader:
         ordered = [shards[number] for number in sorted(shards)]
         return {**result, "shards": ordered, "upload_sha256": sha256}
 
-    def _decoder(self, path: Path, folder: Path, trims: Trims, skip: list[int]) -> Child:
+    def _decoder(self, path: Path, folder: Path, trims: Trims, limits: VideoLimits, skip: list[int]) -> Child:
         request = {
             "path": str(path),
             "folder": str(folder),
-            "limits": asdict(self._settings.limits),
+            "limits": asdict(limits),
             "trims": asdict(trims),
             "skip_shards": skip,
         }

@@ -21,6 +21,7 @@ from services.downloader.config import DownloaderSettings
 from services.downloader.servicer import make_service
 from services.downloader.worker import upload_key
 from tests.support.http import web_server
+from tests.support.photos import write_photo
 from tests.support.videos import encode, number_of, numbered
 
 Request = downloader_pb2.IngestRequest
@@ -129,6 +130,18 @@ async def test_mistakes_have_names_and_numbers(
     assert type(error) is kind
     assert says in error.message
     assert not settings.cache_dir.exists() or list(settings.cache_dir.iterdir()) == []
+
+
+async def test_a_photograph_where_one_frame_is_enough(
+    settings: DownloaderSettings, artifacts: Artifacts, tmp_path: Path
+) -> None:
+    sha256 = _upload(artifacts, write_photo(tmp_path / "a.jpg", numbered(1)[0]))
+    async with _served(settings) as (stub, _):
+        for _ in range(2):
+            refused = await _error(stub.Ingest(Request(upload_sha256=sha256)))
+            assert isinstance(refused, errors.VideoTooShort)
+            assert (await _all(stub.Ingest(Request(upload_sha256=sha256, min_frames=1))))[-1].clip.frame_count == 1
+        assert isinstance(await _error(stub.Ingest(Request(upload_sha256=sha256, min_frames=-1))), errors.InvalidOption)
 
 
 async def test_private_addresses_need_leave(settings: DownloaderSettings, web: str) -> None:

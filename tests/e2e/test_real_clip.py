@@ -16,6 +16,7 @@ from services.common.synthetic import SyntheticPair
 from services.common.tracks import PoseTrack
 from services.common.video import RGB, VideoFacts, probe, read_frames
 from tests.e2e.running import Up
+from tests.support.photos import write_photo
 from tests.support.program import Event, Run
 
 _MEDIA = Path(__file__).resolve().parents[3] / "shared" / "media" / "videos"
@@ -96,3 +97,10 @@ def test_a_real_pair(up: Up, out: Path) -> None:
     danced = _dance(up, source, target, out, "--max-frames", 60, "--iterations", 12)
     _check(danced, (720, 1280), Fraction(24), 60)
     assert danced.result["metrics"]["person_ssim"] > 0
+
+
+def test_a_draft_of_a_photograph(up: Up, pair: SyntheticPair, out: Path, tmp_path: Path) -> None:
+    first = next(picture for _, picture in read_frames(pair.target, probe(pair.target)))
+    photo = write_photo(tmp_path / "photo.jpg", first)
+    danced = _dance(up, pair.source, photo, out, "--preset", "draft")
+    _check(danced, (320, 320), Fraction(25), 48)

@@ -99,9 +99,21 @@ def turn(image: npt.NDArray[Any], orientation: Orientation) -> npt.NDArray[Any]:
     return image[:: -1 if orientation.flip_y else 1, :: -1 if orientation.flip_x else 1]
 
 
+# By the degrees, counter-clockwise, that FFmpeg says a picture is to be turned.
+_TURNS = {
+    90: Orientation(transpose=True, flip_y=True),
+    180: Orientation(flip_x=True, flip_y=True),
+    270: Orientation(transpose=True, flip_x=True),
+}
+
+
 def orientation_of(frame: VideoFrame) -> Orientation:
     """Reads the display matrix (ISO 14496-12, 9 x int32): x' = a x + c y, y' = b x + d y."""
-    side_data: Any = frame.side_data  # PyAV's stub types it as a plain dictionary
+    try:
+        side_data: Any = frame.side_data  # PyAV's stub types it as a plain dictionary
+    except ValueError:
+        # PyAV does not know the side data by which photographs carry their EXIF, and then gives none at all.
+        return _TURNS.get(round(frame.rotation) % 360, Orientation())
     for data in side_data:
         if data.type.name == "DISPLAYMATRIX":
             a, b, _, c, d = np.frombuffer(bytes(data), dtype="<i4")[:5].tolist()

@@ -15,7 +15,7 @@ from services.common.errors import NoVideoStream, UnreadableVideo
 # addresses that the given file names. The sound-only formats are in, to be able to say that there is no picture.
 _FORMATS = (
     "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mpegts,mpeg,flv,asf,ogg,gif,apng,h264,hevc,av1,obu,m4v,mpegvideo,"
-    "ivf,mxf,dv,nut,rm,wtv,mjpeg,yuv4mpegpipe,mp3,wav,flac,aac,aiff,caf,ac3,amr"
+    "ivf,mxf,dv,nut,rm,wtv,mjpeg,yuv4mpegpipe,jpeg_pipe,png_pipe,webp_pipe,mp3,wav,flac,aac,aiff,caf,ac3,amr"
 )
 _OPTIONS = {"protocol_whitelist": "file", "format_whitelist": _FORMATS}
 
@@ -31,8 +31,13 @@ def open_video(path: Path) -> InputContainer:
         raise UnreadableVideo(f"{path.name} is not a file; give the video itself", path=path.name)
     if path.stat().st_size == 0:
         raise UnreadableVideo("the file is empty (0 bytes); copy or download it again")
+    with path.open("rb") as file:
+        # A name that ends in .jpg would choose the reader of numbered series, which is not let in.
+        form = "jpeg_pipe" if file.read(3) == b"\xff\xd8\xff" else None
     try:
-        return av.open(f"file:{path.resolve()}", mode="r", options=dict(_OPTIONS), metadata_errors="replace")
+        return av.open(
+            f"file:{path.resolve()}", mode="r", format=form, options=dict(_OPTIONS), metadata_errors="replace"
+        )
     except (av.FFmpegError, ValueError, OSError) as error:
         raise _unreadable(path, error) from error
 
@@ -48,7 +53,8 @@ def _unreadable(path: Path, error: Exception) -> UnreadableVideo:
             size_bytes=size,
         )
     return UnreadableVideo(
-        f"the file ({size} bytes) is not a video that can be read; MP4, MOV, MKV, WebM and AVI can be",
+        f"the file ({size} bytes) is not a video that can be read; MP4, MOV, MKV, WebM and AVI can be, and, for the "
+        "target of a draft, photographs as JPEG, PNG or WebP",
         size_bytes=size,
         detail=str(error),
     )

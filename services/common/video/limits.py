@@ -72,7 +72,7 @@ class VideoLimits:
         if frame_count < self.min_frames:
             raise VideoTooShort(
                 f"the chosen part of the video has {frame_count} frame{'' if frame_count == 1 else 's'} and at least "
-                f"{self.min_frames} are needed; a photograph is not enough, and a start must lie before the end",
+                f"{self.min_frames} are needed; a photograph is enough only for the target of a draft",
                 frame_count=frame_count,
                 limit_frames=self.min_frames,
             )
