@@ -89,6 +89,9 @@ class Database:
     def clips_of_upload(self, upload_sha256: str) -> list[Clip]:
         return self._where(_clips, Clip, _clips.c.upload_sha256 == upload_sha256)
 
+    def all_clips(self) -> list[Clip]:
+        return self._where(_clips, Clip, sa.true())
+
     def delete_clip(self, clip_id: str) -> None:
         self._delete(_clips, clip_id, "clip")
 

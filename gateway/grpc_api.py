@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
@@ -13,12 +14,13 @@ from pydantic import BaseModel, ValidationError
 from understudy.v1 import gateway_pb2 as pb
 from understudy.v1 import gateway_pb2_grpc
 
-from gateway.resources import TransferRequest
+from gateway.resources import ClipPeople, ClipUse, TransferRequest
 from gateway.service import Understudy
 from services.common import rpc
 from services.common.errors import InvalidInput
 
 M = TypeVar("M", bound=Message)
+B = TypeVar("B", bound=BaseModel)
 Context = grpc.aio.ServicerContext[Any, Any]
 _CHUNK_BYTES = 1 << 20
 
@@ -33,8 +35,17 @@ def to_request(message: pb.CreateTransferRequest) -> TransferRequest:
     document = rpc.to_facts(message)
     if not message.HasField("target"):
         document.pop("target", None)
+    return _validated(document, TransferRequest)
+
+
+def to_use(message: pb.ClipUse) -> ClipUse:
+    """Raises InvalidInput naming the field that does not fit."""
+    return _validated(rpc.to_facts(message), ClipUse)
+
+
+def _validated(document: dict[str, Any], model: type[B]) -> B:
     try:
-        return TransferRequest.model_validate(document)
+        return model.model_validate(document)
     except ValidationError as error:
         places = [f"{'.'.join(map(str, each['loc']))}: {each['msg']}" for each in error.errors()]
         raise InvalidInput("; ".join(places)) from error
@@ -75,6 +86,17 @@ class GatewayServicer(gateway_pb2_grpc.GatewayServiceServicer):
     async def DeleteClip(self, request: pb.DeleteClipRequest, context: Context) -> pb.DeleteClipResponse:
         await self._understudy.delete_clip(request.id)
         return pb.DeleteClipResponse()
+
+    async def FindPeople(self, request: pb.FindPeopleRequest, context: Context) -> AsyncIterator[pb.FindPeopleResponse]:
+        async with contextlib.aclosing(self._understudy.people.watch(to_use(request.clip))) as updates:
+            async for update in updates:
+                if not isinstance(update, ClipPeople):
+                    for stage in update:
+                        yield pb.FindPeopleResponse(progress=to_message(stage, pb.StageProgress))
+                    continue
+                yield pb.FindPeopleResponse(people=to_message(update, pb.ClipPeople))
+                if sheet := await self._understudy.people.sheet(update):
+                    yield pb.FindPeopleResponse(sheet=sheet)
 
     async def GetPerformer(self, request: pb.GetPerformerRequest, context: Context) -> pb.GetPerformerResponse:
         performer = await self._understudy.performer(request.id)

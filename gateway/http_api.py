@@ -13,9 +13,11 @@ from fastapi.responses import FileResponse, JSONResponse, StreamingResponse
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
 from pydantic import BaseModel
 
+from gateway.http_people import add_people
+from gateway.http_problems import problem_of
 from gateway.resources import Clip, Performer, Transfer, TransferRequest
 from gateway.service import Understudy
-from services.common.errors import DOMAIN, Forbidden, InvalidInput, UnderstudyError
+from services.common.errors import Forbidden, InvalidInput, UnderstudyError
 from services.common.telemetry import logger
 
 _log = logger(__name__)
@@ -58,6 +60,7 @@ def create_app(understudy: Understudy, allowed_hosts: str, registry: CollectorRe
     _add_errors(app)
     _add_probes(app, understudy, registry)
     _add_clips(app, understudy)
+    add_people(app, understudy)
     _add_performers(app, understudy)
     _add_transfers(app, understudy)
     return app
@@ -99,18 +102,7 @@ def _add_errors(app: FastAPI) -> None:
 
 def _problem(error: UnderstudyError, instance: str) -> JSONResponse:
     return JSONResponse(
-        {
-            "type": f"urn:{DOMAIN}:{error.reason.lower()}",
-            "title": error.reason.replace("_", " ").capitalize(),
-            "status": error.http_status,
-            "detail": error.message,
-            "instance": instance,
-            "reason": error.reason,
-            "retryable": error.retryable,
-            "metadata": error.metadata,
-        },
-        status_code=error.http_status,
-        media_type="application/problem+json",
+        problem_of(error, instance), status_code=error.http_status, media_type="application/problem+json"
     )
 
 

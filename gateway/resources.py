@@ -6,7 +6,9 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+
+from services.common.subject import parse_subject
 
 Preset = Literal["", "draft", "preview", "standard", "hd"]
 Normalization = Literal["", "global", "limbs"]
@@ -47,6 +49,7 @@ class Clip(_Model):
     upload_sha256: str = ""
     size_bytes: int = 0
     create_time: str = Field(default_factory=now)
+    artifacts: list[Ref] = []
 
 
 class Performer(_Model):
@@ -73,6 +76,40 @@ class ClipUse(_Model):
     subject: str = ""
 
 
+class Box(_Model):
+    """A rectangle, px of the frame."""
+
+    x: int
+    y: int
+    width: int
+    height: int
+
+
+class Person(_Model):
+    """Somebody who can be followed: `number` or `subject` goes into ClipUse.subject."""
+
+    number: int
+    subject: str = ""
+    frame_count: int
+    first_frame: int
+    last_frame: int
+    size_px: float
+    place: str
+    box: Box
+
+
+class ClipPeople(_Model):
+    """Everybody in a clip, the most present first. artifact: holds the contact sheet."""
+
+    clip_id: str
+    people: list[Person] = []
+    frame_count: int
+    width: int
+    height: int
+    frame_rate: Rate
+    artifact: Ref
+
+
 class TransferOptions(_Model):
     """How a transfer is made. Empty strings and zeros take the defaults."""
 
@@ -93,6 +130,12 @@ class TransferRequest(_Model):
     performer: str = ""
     options: TransferOptions = TransferOptions()
     request_id: str = Field(default="", max_length=200)
+
+    @field_validator("source", "target")
+    @classmethod
+    def _spell_subject(cls, use: ClipUse | None) -> ClipUse | None:
+        """The same wish in other words is the same transfer. Raises InvalidOption for what is no wish."""
+        return use and use.model_copy(update={"subject": str(parse_subject(use.subject))})
 
 
 class State(StrEnum):

@@ -15,6 +15,7 @@ from gateway.clients import StageClients
 from gateway.conductor import Conductor
 from gateway.config import GatewaySettings
 from gateway.database import Database
+from gateway.people import PeopleFinder
 from gateway.resources import Clip, Output, Performer, Ref, State, Transfer, TransferRequest, now
 from services.common.artifacts import ArtifactRef, Artifacts
 from services.common.errors import (
@@ -59,6 +60,7 @@ class Understudy:
         self._clients = clients
         self._conductor = conductor
         self._queue = queue
+        self.people = PeopleFinder(settings, database, artifacts, clients)
 
     async def ready(self) -> dict[str, bool]:
         """Whether each part answers: the services, "store" and "database"."""
@@ -239,6 +241,7 @@ class Understudy:
         self._database.delete_clip(clip_id)
         if clip.upload_sha256 and not self._database.clips_of_upload(clip.upload_sha256):
             self._artifacts.store.delete(f"uploads/{clip.upload_sha256}")
+        self._delete_unused(clip.artifacts)
 
     def _delete_performer(self, id_or_name: str) -> None:
         performer = self._database.performer(id_or_name)
@@ -257,6 +260,7 @@ class Understudy:
 
     def _delete_unused(self, refs: list[Ref]) -> None:
         used = {_artifact(ref) for transfer in self._database.all_transfers() for ref in transfer.artifacts}
+        used |= {_artifact(ref) for clip in self._database.all_clips() for ref in clip.artifacts}
         for performer in self._database.all_performers():
             used |= {_artifact(ref) for ref in (performer.artifact, *performer.artifacts)}
         for ref in {_artifact(ref) for ref in refs} - used:

@@ -14,11 +14,13 @@ from rich.console import Console
 from gateway.cli.display import Display, JsonDisplay, TerminalDisplay, duration
 from gateway.cli.exits import Exit, exit_code
 from gateway.cli.home import Home
+from gateway.cli.people import show_people
 from gateway.cli.resources import HomeOption, JsonOption, resource_app, transfers_app
 from gateway.cli.stack import Stack
 from gateway.cli.transfer import Job, Part, interruptible, run_transfer
 from gateway.resources import Transfer, TransferOptions
 from services.common.errors import InvalidOption, UnderstudyError
+from services.common.subject import FORMS, parse_subject
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -70,7 +72,7 @@ def transfer(
     target_start: Annotated[float, typer.Option(min=0, help="Start in the target, seconds.")] = 0.0,
     target_end: Annotated[float, typer.Option(min=0, help="End in the target, seconds.")] = 0.0,
     target_max_frames: Annotated[int, typer.Option(min=0, help="Most frames of the target.")] = 0,
-    source_person: Annotated[str, typer.Option(help="largest, left, right, index:N, point:X,Y@FRAME.")] = "",
+    source_person: Annotated[str, typer.Option(help=f"Whom to follow: {FORMS}.")] = "",
     target_person: Annotated[str, typer.Option(help="The same for the target.")] = "",
     name: Annotated[str, typer.Option(help="Name for the new performer.")] = "",
     iterations: Annotated[int, typer.Option(min=0, help="Training iterations; 0 is the preset's.")] = 0,
@@ -82,8 +84,10 @@ def transfer(
     _one_of("--preset", preset, PRESETS)
     _one_of("--mode", mode, MODES)
     job = Job(
-        Part(source, start, end, max_frames, source_person),
-        Part(target, target_start, target_end, target_max_frames, target_person) if target else None,
+        Part(source, start, end, max_frames, _person("--source-person", source_person)),
+        Part(target, target_start, target_end, target_max_frames, _person("--target-person", target_person))
+        if target
+        else None,
         performer,
         output,
         TransferOptions.model_validate(
@@ -124,6 +128,20 @@ def _report(job: Job, finished: Transfer) -> None:
 
 
 @app.command()
+def people(
+    video: Annotated[str, typer.Argument(help="A file or an http(s) address.")],
+    output: Annotated[Path, typer.Option("-o", "--output", help="The contact sheet, .jpg.")] = Path("people.jpg"),
+    start: Annotated[float, typer.Option(min=0, help="Start, seconds.")] = 0.0,
+    end: Annotated[float, typer.Option(min=0, help="End, seconds; 0 is its end.")] = 0.0,
+    max_frames: Annotated[int, typer.Option(min=0, help="Most frames; 0 is all.")] = 0,
+    home: HomeOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Shows who is in VIDEO, numbered. The numbers hold for the same --start, --end and --max-frames."""
+    show_people(Part(video, start, end, max_frames), output, home, as_json=as_json)
+
+
+@app.command()
 def up(
     port: Annotated[int, typer.Option(min=0, max=65535, help="HTTP port on loopback; 0 takes a free one.")] = 8080,
     grpc_port: Annotated[int, typer.Option(min=0, max=65535, help="gRPC port on loopback; 0 takes a free one.")] = 0,
@@ -158,6 +176,13 @@ def demo(folder: Path, home: HomeOption = None) -> None:
     from gateway.cli.demo import run_demo
 
     run_demo(folder, home)
+
+
+def _person(option: str, text: str) -> str:
+    try:
+        return str(parse_subject(text))
+    except InvalidOption as error:
+        raise InvalidOption(f"{option} {text}: {error.message}", option=option) from error
 
 
 def _one_of(option: str, value: str, choices: tuple[str, ...]) -> None:

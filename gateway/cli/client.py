@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import time
 import uuid
@@ -11,8 +12,8 @@ from typing import Any
 
 import httpx
 
-from gateway.resources import Clip, Performer, Transfer, TransferRequest
-from services.common.errors import Forbidden, Internal, ServiceUnavailable, StorageFull, by_reason
+from gateway.resources import Clip, ClipPeople, ClipUse, Performer, StageProgress, Transfer, TransferRequest
+from services.common.errors import Forbidden, Internal, ServiceUnavailable, StorageFull, UnderstudyError, by_reason
 
 _CHUNK_BYTES = 1 << 20
 _PATIENCE_SECONDS = 60.0
@@ -90,11 +91,31 @@ class GatewayClient:
                 return
 
     def download(self, transfer_id: str, output: str, destination: Path) -> None:
-        """Saves one output; `destination` appears whole or not at all. Raises StorageFull or Forbidden."""
+        """Saves one output; `destination` appears whole or not at all. Raises StorageFull, Forbidden."""
+        self.save(f"/v1/transfers/{transfer_id}/result", destination, output=output)
+
+    def people(self, use: ClipUse, tell: Callable[[list[StageProgress]], None]) -> ClipPeople:
+        """Everybody in a clip; `tell` hears how far the stages are."""
+        with self._http.stream("GET", f"/v1/clips/{use.clip_id}/people/events", params=part_of(use)) as answer:
+            if answer.status_code >= 400:
+                answer.read()
+            _raise_for(answer)
+            for line in answer.iter_lines():
+                update = json.loads(line.removeprefix("data: ") or "{}")
+                if "stages" in update:
+                    tell([StageProgress.model_validate(stage) for stage in update["stages"]])
+                elif "problem" in update:
+                    raise _error_of(update["problem"])
+                elif "people" in update:
+                    return ClipPeople.model_validate(update["people"])
+        raise Internal("the gateway ended the list of people early; run the same command again")
+
+    def save(self, path: str, destination: Path, **params: Any) -> None:
+        """Saves what the gateway answers; `destination` appears whole or not at all. Raises StorageFull, Forbidden."""
         part = destination.with_name(f".{destination.name}.{uuid.uuid4().hex[:8]}.part")
         try:
             with (
-                self._http.stream("GET", f"/v1/transfers/{transfer_id}/result", params={"output": output}) as answer,
+                self._http.stream("GET", path, params=params) as answer,
                 part.open("wb") as file,
             ):
                 if answer.status_code >= 400:
@@ -134,9 +155,16 @@ def _raise_for(answer: httpx.Response) -> None:
     if answer.status_code < 400:
         return
     try:
-        problem = answer.json()
-        kind, detail = by_reason(problem["reason"]), problem["detail"]
-        metadata = problem["metadata"]
+        error = _error_of(answer.json())
     except (ValueError, KeyError, TypeError):
         raise Internal(f"the gateway answered {answer.status_code}: {answer.text[:300]}") from None
-    raise kind(detail, **metadata)
+    raise error
+
+
+def _error_of(problem: dict[str, Any]) -> UnderstudyError:
+    return by_reason(problem["reason"])(problem["detail"], **problem["metadata"])
+
+
+def part_of(use: ClipUse) -> dict[str, float]:
+    """The part of a clip as query parameters."""
+    return {"start_seconds": use.start_seconds, "end_seconds": use.end_seconds, "max_frames": use.max_frames}

@@ -46,7 +46,8 @@ class _Child:
 class Stack:
     """A context manager. `tell` hears one line about everything out of the ordinary, from another thread.
 
-    services: which stage services to run; none runs a gateway that only reads and deletes.
+    services: which stage services to run; none runs a gateway that only reads and deletes. run_transfers: whether
+    transfers are begun and recovered, for which it takes all services.
     """
 
     def __init__(
@@ -55,6 +56,7 @@ class Stack:
         tell: Tell,
         *,
         services: tuple[str, ...] = STAGE_SERVICES,
+        run_transfers: bool = True,
         foreground_request_id: str = "",
         http_port: int = 0,
         grpc_port: int = 0,
@@ -62,6 +64,7 @@ class Stack:
         self._home = home
         self._tell = tell
         self._services = services
+        self._run_transfers = run_transfers and bool(services)
         ports = list(_free_ports(2 + len(services)))
         self.http_port, self.grpc_port = http_port or ports.pop(), grpc_port or ports.pop()
         self._addresses = {name: f"127.0.0.1:{ports.pop()}" for name in services}
@@ -193,7 +196,7 @@ class Stack:
             "UNDERSTUDY_LISTEN_PORT": str(self.grpc_port),
             "UNDERSTUDY_HTTP_PORT": str(self.http_port),
             "UNDERSTUDY_SPOOL_DIR": str(self._home.spool),
-            "UNDERSTUDY_RUN_TRANSFERS": "true" if self._services else "false",
+            "UNDERSTUDY_RUN_TRANSFERS": "true" if self._run_transfers else "false",
             "UNDERSTUDY_FOREGROUND_REQUEST_ID": self._foreground_request_id,
             **{f"UNDERSTUDY_{name.upper()}_ADDRESS": address for name, address in self._addresses.items()},
         }

@@ -9,7 +9,7 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -82,12 +82,12 @@ def check_job(job: Job) -> None:
         if part is None:
             continue
         if not part.is_url:
-            _check_input(Path(part.where))
+            check_input(Path(part.where))
         if part.end_seconds and part.end_seconds <= part.start_seconds:
             raise InvalidOption(
                 f"--{role}end {part.end_seconds:g} is not after --{role}start {part.start_seconds:g}: give a later end"
             )
-    _check_output(job.output)
+    check_output(job.output, FORMATS)
 
 
 def run_transfer(job: Job, home_path: Path | None, display: Display) -> Transfer:
@@ -104,7 +104,7 @@ def run_transfer(job: Job, home_path: Path | None, display: Display) -> Transfer
 
 
 def _run(job: Job, home: Home, request_id: str, display: Display) -> Transfer:
-    with interruptible() as interrupted, _gateway(home, request_id, display) as client, _clips(client) as clips:
+    with interruptible() as interrupted, _gateway(home, request_id, display) as client, bringing_clips(client) as clips:
         transfer_id = ""
         try:
             request = _request(job, clips, request_id)
@@ -159,7 +159,7 @@ def interruptible() -> Iterator[threading.Event]:
             signal.signal(number, signal.SIG_IGN if stopping.is_set() else handler)
 
 
-class _Clips:
+class BroughtClips:
     """The clips that one command brings in."""
 
     def __init__(self, client: GatewayClient) -> None:
@@ -181,9 +181,9 @@ class _Clips:
 
 
 @contextlib.contextmanager
-def _clips(client: GatewayClient) -> Iterator[_Clips]:
+def bringing_clips(client: GatewayClient) -> Iterator[BroughtClips]:
     """Clips of a command that is refused are not kept; what was worked out about the good one of them is."""
-    clips = _Clips(client)
+    clips = BroughtClips(client)
     try:
         yield clips
     except (InvalidInput, NotFound):
@@ -192,7 +192,7 @@ def _clips(client: GatewayClient) -> Iterator[_Clips]:
         raise
 
 
-def _request(job: Job, clips: _Clips, request_id: str) -> TransferRequest:
+def _request(job: Job, clips: BroughtClips, request_id: str) -> TransferRequest:
     return TransferRequest(
         source=job.source.use(clips.bring(job.source)),
         target=job.target.use(clips.bring(job.target)) if job.target is not None else None,
@@ -217,7 +217,8 @@ def _save(job: Job, client: GatewayClient, transfer: Transfer) -> None:
         client.download(transfer.id, "side_by_side", job.side_by_side_path)
 
 
-def _check_input(path: Path) -> None:
+def check_input(path: Path) -> None:
+    """Raises what is wrong with a video that is not there or holds nothing."""
     if not path.exists():
         raise ResourceNotFound(f"no such file: {path}", path=path)
     if path.is_dir():
@@ -231,9 +232,10 @@ def _check_input(path: Path) -> None:
         raise UnreadableVideo(f"{path} is empty: 0 bytes", path=path)
 
 
-def _check_output(path: Path) -> None:
-    if path.suffix.lower().lstrip(".") not in FORMATS:
-        raise InvalidOption(f"-o {path}: the name must end in .mp4, .webm or .gif", path=path)
+def check_output(path: Path, endings: Sequence[str]) -> None:
+    """Raises what would keep the file from being written, before the work is done for it."""
+    if path.suffix.lower().lstrip(".") not in endings:
+        raise InvalidOption(f"-o {path}: the name must end in .{', .'.join(endings)}", path=path)
     if path.is_dir():
         raise InvalidOption(f"-o {path} is a folder; give a file's name", path=path)
     folder = path.absolute().parent

@@ -11,11 +11,12 @@ from numpy.typing import NDArray
 from services.common.body import CONFIDENT, chain_heights
 from services.common.errors import NoPersonFound, PersonTooSmall
 from services.common.skeleton import KEYPOINT_COUNT, LEFT_ANKLE, LEFT_SHOULDER, RIGHT_ANKLE
+from services.common.subject import parse_subject
 from services.common.tracks import PoseTrack
 from services.pose.association import associate, span
 from services.pose.repair import fill_gaps, mend_jumps, unswap_limbs
 from services.pose.smoothing import smooth
-from services.pose.subject import Identity, choose, count_people, identities
+from services.pose.subject import Identity, choose, identities, noticed
 
 Keypoints = NDArray[np.float32]
 
@@ -62,7 +63,7 @@ def assemble(
         people: for each frame of the clip everyone found in it, float32 (N, 133, 3), N may be 0.
         frame_rate: frames a second.
         width, height: of the frames, px.
-        subject: whom to follow, see `choose`.
+        subject: whom to follow, see `services.common.subject`.
         role: the clip's name in messages, "source" or "target".
 
     Raises NoPersonFound, PersonTooSmall, InvalidOption.
@@ -71,7 +72,7 @@ def assemble(
     frames_with_people = sum(len(found) > 0 for found in people)
     if not everyone:
         raise _nobody(len(people), len(people), role)
-    person = choose(everyone, subject)
+    person = choose(everyone, parse_subject(subject), frame_rate)
     raw, found = _collect(person, len(people))
     size_px = float(np.median([span(pose) for tracklet in person.tracklets for pose in tracklet.poses]))
     repaired, swapped = unswap_limbs(raw, found, size_px, frame_rate)
@@ -90,10 +91,11 @@ def assemble(
             height_px=round(height_px, 1),
             minimum_px=MINIMUM_HEIGHT_PX,
         )
-    seen = count_people(everyone, frame_rate)
+    numbered = noticed(everyone, frame_rate)
     ranges = _invalid_ranges(valid, found, [len(each) > 0 for each in people])
-    warnings = _warnings(track, person, seen, role, int((valid & ~sure).sum()), swapped, mended, frames_with_people)
-    return Assembled(track, ranges, seen, height_px, warnings)
+    filled_in = int((valid & ~sure).sum())
+    warnings = _warnings(track, person, numbered, role, filled_in, swapped, mended, frames_with_people)
+    return Assembled(track, ranges, len(numbered), height_px, warnings)
 
 
 def _collect(person: Identity, frames: int) -> tuple[Keypoints, NDArray[np.bool_]]:
@@ -136,7 +138,7 @@ def _invalid_ranges(valid: NDArray[np.bool_], found: NDArray[np.bool_], anybody:
 def _warnings(
     track: PoseTrack,
     person: Identity,
-    seen: int,
+    numbered: list[Identity],
     role: str,
     filled: int,
     swapped: int,
@@ -145,10 +147,12 @@ def _warnings(
 ) -> list[str]:
     valid, frames = int(track.valid.sum()), len(track)
     warnings = []
-    if seen > 1:
+    if len(numbered) > 1:
+        who = f"number {numbered.index(person) + 1}" if person in numbered else "somebody who is there but briefly"
         warnings.append(
-            f"{seen} people were seen in the {role}; the one followed is there in {person.frame_count} of "
-            f"{frames} frames and {person.size_px:.0f} px tall: choose another (--{role}-person) if that is not the one"
+            f"{len(numbered)} people were seen in the {role}; {who} was followed ({person.place(track.width)}, in "
+            f"{person.frame_count} of {frames} frames, {person.size_px:.0f} px tall): `understudy people` shows them "
+            f"all, --{role}-person NUMBER chooses another"
         )
     if valid < frames:
         warnings.append(

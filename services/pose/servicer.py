@@ -10,13 +10,14 @@ from understudy.v1 import pose_pb2, pose_pb2_grpc
 
 from services.common import rpc
 from services.common.stage import StageRunner
-from services.pose.worker import Pose, TrackRequest
+from services.common.subject import parse_subject
+from services.pose.worker import PeopleRequest, Pose, TrackRequest
 
 Context = grpc.aio.ServicerContext[Any, Any]
 
 
 class PoseServicer(pose_pb2_grpc.PoseServiceServicer):
-    """EstimatePoses and AssembleTrack."""
+    """EstimatePoses, AssembleTrack and ListPeople."""
 
     def __init__(self, runner: StageRunner, worker: Pose) -> None:
         self._runner, self._worker = runner, worker
@@ -37,8 +38,17 @@ class PoseServicer(pose_pb2_grpc.PoseServiceServicer):
         order = TrackRequest(
             clip=rpc.expect_kind(rpc.to_ref(request.clip), "clip"),
             pose_shards=[rpc.expect_kind(ref, "pose_shard") for ref in rpc.to_refs(request.pose_shards)],
-            subject=request.subject,
+            subject=str(parse_subject(request.subject)),
             role=request.role,
         )
         done = await self._runner.result(order.recipe, lambda job, writer: self._worker.assemble(order, job, writer))
         return rpc.from_artifact(done.artifact, pose_pb2.AssembleTrackResponse)
+
+    async def ListPeople(self, request: pose_pb2.ListPeopleRequest, context: Context) -> pose_pb2.ListPeopleResponse:
+        """See pose.proto."""
+        order = PeopleRequest(
+            clip=rpc.expect_kind(rpc.to_ref(request.clip), "clip"),
+            pose_shards=[rpc.expect_kind(ref, "pose_shard") for ref in rpc.to_refs(request.pose_shards)],
+        )
+        done = await self._runner.result(order.recipe, lambda job, writer: self._worker.list_people(order, job, writer))
+        return rpc.from_artifact(done.artifact, pose_pb2.ListPeopleResponse)

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from services.common.errors import InvalidOption, NoPersonFound
+from services.common.errors import NoPersonFound
 from services.common.skeleton import BODY
+from services.common.subject import Subject
 from services.pose.association import Tracklet, span
 
 # Two tracklets are one person who was lost for a while when no more than this lies between them ...
@@ -19,10 +19,9 @@ _REJOIN_SECONDS = 3.0
 _REJOIN_SIZE = 1.35
 # Somebody seen for less than this is not counted as another person.
 _PASSER_BY_SECONDS = 0.5
-_POINT = re.compile(r"point:(?P<x>-?[\d.]+),(?P<y>-?[\d.]+)@(?P<frame>\d+)")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Identity:
     """One person of the clip: tracklets in order of time that do not overlap."""
 
@@ -43,7 +42,26 @@ class Identity:
 
     @property
     def centre_x_px(self) -> float:
-        return float(np.median([_centre(pose)[0] for t in self.tracklets for pose in t.poses]))
+        return float(np.median([centre(pose)[0] for t in self.tracklets for pose in t.poses]))
+
+    @property
+    def first_frame(self) -> int:
+        return self.tracklets[0].first
+
+    @property
+    def last_frame(self) -> int:
+        return self.tracklets[-1].last
+
+    def place(self, width: int) -> str:
+        """ "left", "middle" or "right" third of a picture `width` px wide."""
+        return ("left", "middle", "right")[int(np.clip(3 * self.centre_x_px / width, 0, 2))]
+
+    def pose(self, frame: int) -> NDArray[np.float32] | None:
+        """float32 (133, 3), or None where the person was not found."""
+        for tracklet in self.tracklets:
+            if tracklet.first <= frame <= tracklet.last and frame in tracklet.frames:
+                return tracklet.poses[tracklet.frames.index(frame)]
+        return None
 
 
 def identities(tracklets: Sequence[Tracklet], frame_rate: float) -> list[Identity]:
@@ -65,57 +83,50 @@ def identities(tracklets: Sequence[Tracklet], frame_rate: float) -> list[Identit
     return sorted(people, key=lambda person: -person.presence)
 
 
-def count_people(people: Sequence[Identity], frame_rate: float) -> int:
-    """How many different people were seen, passers-by of under half a second left out unless there is nobody else."""
+def noticed(people: Sequence[Identity], frame_rate: float) -> list[Identity]:
+    """Those who are numbered, from 1: passers-by of under half a second are left out unless there is nobody else."""
     least = _PASSER_BY_SECONDS * frame_rate
-    return max(sum(person.frame_count >= least for person in people), min(len(people), 1))
+    return [person for person in people if person.frame_count >= least] or list(people[:1])
 
 
-def choose(people: Sequence[Identity], selection: str) -> Identity:
-    """The person meant by "", "largest", "left", "right", "index:N" or "point:X,Y@FRAME".
+def choose(people: Sequence[Identity], subject: Subject, frame_rate: float) -> Identity:
+    """The person meant.
 
-    people: most present first, at least one. Raises InvalidOption for any other word, NoPersonFound when nobody is
-    there under that description.
+    people: most present first, at least one. Raises NoPersonFound when nobody is there under that description.
     """
-    if selection in {"", "largest"}:
-        return people[0]
-    if selection in {"left", "right"}:
+    numbered = noticed(people, frame_rate)
+    if subject.point is not None:
+        return _at_point(people, subject.point, subject)
+    if subject.side:
         # Among those who are there for a good part of the time, so that a passer-by is not picked.
-        steady = [person for person in people if person.frame_count >= 0.3 * people[0].frame_count]
-        return (min if selection == "left" else max)(steady, key=lambda person: person.centre_x_px)
-    if re.fullmatch(r"index:\d+", selection):
-        index = int(selection.removeprefix("index:"))
-        if index >= len(people):
-            raise NoPersonFound(
-                f"subject {selection!r}: only {len(people)} people were seen; choose index:0 to "
-                f"index:{len(people) - 1}",
-                subject=selection,
-                people_seen=len(people),
-            )
-        return people[index]
-    match = _POINT.fullmatch(selection)
-    if match is None:
-        raise InvalidOption(
-            f"subject {selection!r} is not one of: largest, left, right, index:N, point:X,Y@FRAME", subject=selection
-        )
-    return _at_point(people, (float(match["x"]), float(match["y"])), int(match["frame"]), selection)
-
-
-def _at_point(people: Sequence[Identity], point: tuple[float, float], frame: int, selection: str) -> Identity:
-    nearest: tuple[float, Identity] | None = None
-    for person in people:
-        for tracklet in person.tracklets:
-            if frame in tracklet.frames:
-                pose = tracklet.poses[tracklet.frames.index(frame)]
-                distance = float(np.hypot(*(_centre(pose) - point))) / max(span(pose), 1.0)
-                if nearest is None or distance < nearest[0]:
-                    nearest = distance, person
-    if nearest is None or nearest[0] > 1.0:
+        steady = [person for person in numbered if person.frame_count >= 0.3 * numbered[0].frame_count]
+        return (min if subject.side == "left" else max)(steady, key=lambda person: person.centre_x_px)
+    if subject.index >= len(numbered):
+        count = "only 1 person was" if len(numbered) == 1 else f"only {len(numbered)} people were"
         raise NoPersonFound(
-            f"subject {selection!r}: nobody was found there; choose a frame and a point that show the person",
-            subject=selection,
+            f"there is no person {subject.index + 1}: {count} seen; `understudy people` shows them with numbers",
+            subject=subject,
+            people_seen=len(numbered),
         )
-    return nearest[1]
+    return numbered[subject.index]
+
+
+def _at_point(people: Sequence[Identity], point: tuple[float, float], subject: Subject) -> Identity:
+    """Who is nearest to the point in the frame, or in the first frame in which it is within somebody's own size."""
+    found: list[tuple[int, float, int]] = []
+    for number, person in enumerate(people):
+        for tracklet in person.tracklets:
+            for frame, pose in zip(tracklet.frames, tracklet.poses, strict=True):
+                if subject.frame in {None, frame}:
+                    distance = float(np.hypot(*(centre(pose) - point))) / max(span(pose), 1.0)
+                    found += [(frame, distance, number)] if distance <= 1.0 else []
+    if not found:
+        raise NoPersonFound(
+            f"nobody was found at {subject}; give a point, px, and a frame that show the person, or a number as "
+            "`understudy people` shows it",
+            subject=subject,
+        )
+    return people[min(found)[2]]
 
 
 def _continues(earlier: Tracklet, later: Tracklet, frame_rate: float) -> bool:
@@ -130,6 +141,7 @@ def _size(tracklet: Tracklet) -> float:
     return float(np.median([span(pose) for pose in tracklet.poses]))
 
 
-def _centre(pose: NDArray[np.float32]) -> NDArray[np.float32]:
+def centre(pose: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Mean of the known body points, float32 (2,), px."""
     known = pose[BODY, 2] > 0
     return np.asarray(pose[BODY, :2][known].mean(axis=0) if known.any() else np.zeros(2), dtype=np.float32)

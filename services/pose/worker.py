@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Final, overload
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -16,12 +17,17 @@ from services.common.errors import InvalidOption
 from services.common.shards import FrameReader, ShardEntry
 from services.common.stage import Job
 from services.pose.assemble import assemble
+from services.pose.association import associate
 from services.pose.backends import DEFAULT, FramePoses, Image, PoseBackend, load_backend
+from services.pose.people import contact_sheet, describe, sheet_frames
+from services.pose.subject import Identity, identities, noticed
 
 POSES_VERSION: Final = 1
-TRACK_VERSION: Final = 1
+TRACK_VERSION: Final = 2
+PEOPLE_VERSION: Final = 1
 POSES_NAME: Final = "poses.safetensors"
 TRACK_NAME: Final = "track.safetensors"
+SHEET_NAME: Final = "sheet.jpg"
 
 
 @dataclass(frozen=True)
@@ -38,6 +44,19 @@ class TrackRequest:
         inputs: dict[str, ArtifactRef | Sequence[ArtifactRef]] = {"clip": self.clip, "pose_shards": self.pose_shards}
         options = {"subject": self.subject, "role": self.role}
         return Recipe("pose_track", "pose.assemble_track", TRACK_VERSION, inputs, options)
+
+
+@dataclass(frozen=True)
+class PeopleRequest:
+    """A clip whose people are wanted, numbered."""
+
+    clip: ArtifactRef
+    pose_shards: Sequence[ArtifactRef]
+
+    @property
+    def recipe(self) -> Recipe:
+        inputs: dict[str, ArtifactRef | Sequence[ArtifactRef]] = {"clip": self.clip, "pose_shards": self.pose_shards}
+        return Recipe("people", "pose.list_people", PEOPLE_VERSION, inputs)
 
 
 @dataclass
@@ -89,7 +108,7 @@ class Pose:
     def assemble(self, request: TrackRequest, job: Job, writer: ArtifactWriter) -> Facts:
         """One subject followed through the clip. Raises NoPersonFound, PersonTooSmall, InvalidOption."""
         clip = self.artifacts.open(request.clip).facts
-        rate = clip["frame_rate"]["numerator"] / clip["frame_rate"]["denominator"]
+        rate = _rate(clip)
         people = self._people(request.pose_shards, int(clip["frame_count"]))
         job.check()
         found = assemble(
@@ -104,6 +123,33 @@ class Pose:
             "median_height_px": round(found.median_height_px, 2),
             "warnings": found.warnings,
         }
+
+    def list_people(self, request: PeopleRequest, job: Job, writer: ArtifactWriter) -> Facts:
+        """Everybody, numbered as `AssembleTrack` counts them, with a contact sheet when there is anybody."""
+        clip = self.artifacts.open(request.clip).facts
+        rate = _rate(clip)
+        found = identities(associate(self._people(request.pose_shards, int(clip["frame_count"])), rate), rate)
+        job.check()
+        people = noticed(found, rate)
+        if people:
+            writer.put_bytes(SHEET_NAME, self._sheet(clip, people, rate, job))
+        return {
+            "people": [describe(person, index, int(clip["width"])) for index, person in enumerate(people)],
+            "frame_count": int(clip["frame_count"]),
+            "width": int(clip["width"]),
+            "height": int(clip["height"]),
+            "frame_rate": dict(clip["frame_rate"]),
+        }
+
+    def _sheet(self, clip: Facts, people: Sequence[Identity], rate: float, job: Job) -> bytes:
+        reader = FrameReader.of_clip(self.artifacts, clip)
+        pictures: dict[int, Image] = {}
+        for frame in sheet_frames(people):
+            job.check()
+            pictures[frame] = reader.frame(frame)
+        sheet = cv2.cvtColor(contact_sheet(pictures, people, rate), cv2.COLOR_RGB2BGR)
+        _, data = cv2.imencode(".jpg", sheet, (cv2.IMWRITE_JPEG_QUALITY, 90))
+        return bytes(data)
 
     def _people(self, pose_shards: Sequence[ArtifactRef], frame_count: int) -> list[NDArray[np.float32]]:
         people: dict[int, NDArray[np.float32]] = {}
@@ -134,6 +180,10 @@ class ShardFrames(Sequence[Image]):
         if isinstance(position, slice):
             return [self[each] for each in range(*position.indices(len(self)))]
         return self._reader.frame(self.indices[position])
+
+
+def _rate(clip: Facts) -> float:
+    return float(clip["frame_rate"]["numerator"] / clip["frame_rate"]["denominator"])
 
 
 def pack(indices: Sequence[int], found: Sequence[FramePoses]) -> dict[str, NDArray[np.generic]]:

@@ -46,12 +46,19 @@ def test_the_largest_is_followed_through_a_crossing_and_said_so() -> None:
     found = assemble(clip_of(large, small), RATE, 640, 720, role="target")
     assert np.abs(found.track.keypoints[:, 0] - large.keypoints[:, 0]).max() < 4
     assert found.people_seen == 2
-    assert "2 people were seen in the target" in found.warnings[0]
+    assert found.warnings[0].startswith(
+        "2 people were seen in the target; number 1 was followed (middle, in 60 of 60 frames, "
+    )
+    assert "--target-person NUMBER" in found.warnings[0]
+    other = assemble(clip_of(large, small), RATE, 640, 720, role="source", subject="2")
+    assert np.abs(other.track.keypoints[:, 0] - small.keypoints[:, 0]).max() < 4
+    assert "number 2 was followed" in other.warnings[0]
+    assert "--source-person NUMBER" in other.warnings[0]
 
 
 @pytest.mark.parametrize(
     ("subject", "whose"),
-    [("", 0), ("largest", 0), ("left", 0), ("right", 1), ("index:0", 0), ("index:1", 1), ("point:520,300@7", 1)],
+    [("", 0), ("largest", 0), ("left", 0), ("right", 1), ("index:0", 0), ("2", 1), ("520,300@7", 1), ("150,300", 0)],
 )
 def test_the_one_asked_for_is_followed(subject: str, whose: int) -> None:
     tracks = dancing(40, x=150, height=400), dancing(40, x=520, height=300, seed=2)
@@ -61,12 +68,21 @@ def test_the_one_asked_for_is_followed(subject: str, whose: int) -> None:
 
 def test_asking_for_somebody_who_is_not_there() -> None:
     people = clip_of(dancing(40))
-    with pytest.raises(NoPersonFound, match="only 1 people were seen"):
+    with pytest.raises(NoPersonFound, match="no person 3: only 1 person was seen"):
         assemble(people, RATE, 640, 720, subject="index:2")
-    with pytest.raises(NoPersonFound, match="nobody was found there"):
+    with pytest.raises(NoPersonFound, match="nobody was found at point:5000,10@3"):
         assemble(people, RATE, 640, 720, subject="point:5000,10@3")
     with pytest.raises(InvalidOption, match="somebody"):
         assemble(people, RATE, 640, 720, subject="somebody")
+
+
+def test_a_passer_by_has_no_number_and_can_be_pointed_at() -> None:
+    large, brief = dancing(60, x=150, height=300), absent(dancing(60, x=480, height=420), *range(10), *range(20, 60))
+    assert assemble(clip_of(large, brief), RATE, 640, 720).people_seen == 1
+    with pytest.raises(NoPersonFound, match="no person 2"):
+        assemble(clip_of(large, brief), RATE, 640, 720, subject="2")
+    pointed = assemble(clip_of(large, brief), RATE, 640, 720, subject="480,400@12")
+    assert np.flatnonzero(pointed.track.valid).tolist() == list(range(10, 20))
 
 
 def test_short_gaps_are_filled_and_long_ones_reported() -> None:
