@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import re
 import time
-import uuid
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass, field
+from typing import ParamSpec, TypeVar
 
 from gateway.board import Board
 from gateway.clients import StageClients
@@ -16,12 +15,15 @@ from gateway.config import GatewaySettings
 from gateway.database import Database
 from gateway.pipeline import Pipeline
 from gateway.resources import Clip, Failure, Ref, State, Transfer, now
-from gateway.results import Driven, Encoded, Rendered, StoredPerformer, Study, Trained
+from gateway.results import Driven, Encoded, Rendered, Study, Trained, new_performer
+from gateway.sql import patiently
 from services.common.artifacts import ArtifactRef, Artifacts
 from services.common.errors import ArtifactNotFound, Cancelled, Conflict, DataCorrupted, InvalidInput, UnderstudyError
 from services.common.telemetry import logger
 
 _log = logger(__name__)
+P = ParamSpec("P")
+T = TypeVar("T")
 _SAVE_SECONDS = 0.5
 
 
@@ -57,7 +59,7 @@ class Conductor:
     async def study_source(self, transfer_id: str) -> Study:
         live = await self._open(transfer_id)
         use = live.transfer.source
-        clip = await asyncio.to_thread(self._database.clip, use.clip_id)
+        clip = await self._kept(self._database.clip, use.clip_id)
         with _naming("source", clip):
             study = await live.pipeline.study(clip, use, "source")
         self._note(live, study.refs(), study.warnings)
@@ -66,10 +68,10 @@ class Conductor:
     async def make_performer(self, transfer_id: str) -> Trained:
         live = await self._open(transfer_id)
         if live.transfer.target is None:
-            stored = await asyncio.to_thread(self._database.performer, live.transfer.performer_id)
-            trained = _trained(stored)
+            stored = await self._kept(self._database.performer, live.transfer.performer_id)
+            trained = stored.trained()
         else:
-            clip = await asyncio.to_thread(self._database.clip, live.transfer.target.clip_id)
+            clip = await self._kept(self._database.clip, live.transfer.target.clip_id)
             with _naming("target", clip):
                 study = await live.pipeline.study(clip, live.transfer.target, "target")
             trained = await live.pipeline.train(study)
@@ -116,9 +118,10 @@ class Conductor:
         if live.saver is not None:
             live.saver.cancel()
         self._live.pop(transfer_id, None)
-        await asyncio.to_thread(self._save, live)
+        if not await self._kept(self._save, live):
+            _log.info("the transfer was ended elsewhere", transfer_id=transfer_id)
         for stage, seconds_per_unit in live.board.measured.items():
-            await asyncio.to_thread(self._database.save_stage_rate, stage, seconds_per_unit)
+            await self._kept(self._database.save_stage_rate, stage, seconds_per_unit)
         _log.info("transfer ended", transfer_id=transfer_id, state=live.transfer.state.value)
 
     # around the steps
@@ -178,8 +181,8 @@ class Conductor:
         return live
 
     async def _begin(self, transfer_id: str) -> _Live:
-        transfer = await asyncio.to_thread(self._database.transfer, transfer_id)
-        rates = await asyncio.to_thread(self._database.stage_rates)
+        transfer = await self._kept(self._database.transfer, transfer_id)
+        rates = await self._kept(self._database.stage_rates)
         preset = transfer.options.preset or "preview"
         board = Board.plan(preset, rates, with_training=transfer.target is not None)
         board.restore(transfer.stages)
@@ -194,19 +197,26 @@ class Conductor:
     async def _keep_saving(self, live: _Live) -> None:
         while True:
             try:
-                await asyncio.to_thread(self._save, live)
+                if not await asyncio.to_thread(self._save, live):
+                    # another gateway was asked to cancel it, or it is gone
+                    live.transfer.state = State.CANCELLED
+                    _stop(live)
+                    return
             except UnderstudyError as error:  # the next save may succeed; the work itself goes on
                 _log.warning("cannot save a transfer's progress", reason=error.reason, error=error.message)
             await asyncio.sleep(_SAVE_SECONDS)
 
-    def _save(self, live: _Live) -> None:
+    async def _kept(self, call: Callable[P, T], *arguments: P.args, **named: P.kwargs) -> T:
+        return await patiently(self._settings.database_retry_seconds, call, *arguments, **named)
+
+    def _save(self, live: _Live) -> bool:
         transfer = live.transfer
         transfer.stages = live.board.snapshot()
         transfer.stage = live.board.now_at
         transfer.elapsed_seconds = round(live.elapsed_before + time.monotonic() - live.began, 1)
         transfer.remaining_seconds = 0.0 if transfer.state.ended else live.board.remaining_seconds()
         transfer.update_time = now()
-        self._database.save_transfer(transfer)
+        return self._database.save_transfer(transfer)
 
     def _note(self, live: _Live, refs: list[Ref], warnings: list[str]) -> None:
         known = {(ref.kind, ref.key) for ref in live.transfer.artifacts}
@@ -215,32 +225,17 @@ class Conductor:
 
     async def _register(self, transfer: Transfer, target_name: str, trained: Trained) -> str:
         """The id of the performer's resource, made when this artifact has none."""
-        everyone = await asyncio.to_thread(self._database.all_performers)
-        for each in everyone:
-            if each.artifact == trained.performer:
-                return each.id
-        stem = re.sub(r"[^A-Za-z0-9_-]+", "-", target_name.rpartition("/")[2].rpartition(".")[0] or target_name)
-        wanted = transfer.options.performer_name or f"{stem.strip('-') or 'performer'}-{trained.preset}"
-        taken = {each.name for each in everyone}
-        if transfer.options.performer_name and wanted in taken:
-            raise Conflict(f"there is a performer called {wanted!r} already; choose another --name", name=wanted)
-        numbered = (f"{wanted}-{number}" for number in range(2, len(taken) + 3))
-        name = wanted if wanted not in taken else next(each for each in numbered if each not in taken)
-        assert transfer.target is not None
-        stored = StoredPerformer(
-            id=uuid.uuid4().hex,
-            name=name,
-            artifact=trained.performer,
-            target_clip_id=transfer.target.clip_id,
-            preset=trained.preset,
-            metrics=trained.metrics,
-            nearest_metrics=trained.nearest_metrics,
-            draft_metrics=trained.draft_metrics,
-            study=trained.study,
-            artifacts=trained.refs,
-        )
-        await asyncio.to_thread(self._database.save_performer, stored)
-        return stored.id
+        while True:
+            everyone = await self._kept(self._database.all_performers)
+            for each in everyone:
+                if each.artifact == trained.performer:
+                    return each.id
+            stored = new_performer(transfer, target_name, trained, {each.name for each in everyone})
+            try:
+                await self._kept(self._database.save_performer, stored)
+            except Conflict:  # another transfer, perhaps in another gateway, took the name just now: look again
+                continue
+            return stored.id
 
 
 @contextlib.contextmanager
@@ -264,16 +259,3 @@ def _stop(live: _Live) -> None:
 def _refuse_stopped(live: _Live) -> None:
     if live.stopping or live.transfer.state is State.CANCELLED:
         raise Cancelled("the transfer was cancelled; the same command goes on where it stopped")
-
-
-def _trained(stored: StoredPerformer) -> Trained:
-    return Trained(
-        performer=stored.artifact,
-        study=stored.study,
-        refs=stored.artifacts,
-        preset=stored.preset,
-        metrics=stored.metrics,
-        nearest_metrics=stored.nearest_metrics,
-        draft_metrics=stored.draft_metrics,
-        warnings=[],
-    )

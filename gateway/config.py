@@ -16,7 +16,7 @@ class GatewaySettings(ServiceSettings):
     """What the gateway needs to know, UNDERSTUDY_*. `listen_port` is gRPC's."""
 
     database_url: str = Field(min_length=1)
-    """SQLAlchemy URL of SQLite (sqlite:///path) or PostgreSQL (postgresql+psycopg://...)."""
+    """sqlite:///path, or postgresql://user:secret@host/name, which several gateways may share."""
     workflow_database_url: str = ""
     """Where workflows are recorded; empty takes `database_url`."""
     http_port: int = Field(default=0, ge=0, le=65535)
@@ -44,6 +44,8 @@ class GatewaySettings(ServiceSettings):
     """A long call that says nothing for this long is taken for hung and made again."""
     retry_seconds: float = Field(default=120.0, ge=0)
     """How long a call that fails for a passing reason is tried again, counted from its last progress."""
+    database_retry_seconds: float = Field(default=300.0, ge=0)
+    """How long a transfer at work waits for a database that is away; users are told at once."""
     spool_dir: Path = Path(tempfile.gettempdir())
     """Uploads are spooled here while they are hashed."""
     allowed_hosts: str = "127.0.0.1,localhost,[::1]"

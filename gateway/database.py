@@ -1,21 +1,27 @@
-"""Where the gateway keeps its resources: three small tables of JSON documents, SQLite or PostgreSQL."""
+"""Where the gateway keeps its resources: small tables of JSON documents, SQLite or PostgreSQL.
+
+Several gateways may share one PostgreSQL: every change is one atomic statement, and what must happen only once (a
+name, the transfer of a request id, a transfer's end) is decided by the database.
+"""
 
 from __future__ import annotations
 
 import base64
 import binascii
-import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
 import sqlalchemy as sa
 from pydantic import BaseModel
+from sqlalchemy.dialects import postgresql, sqlite
 
+from gateway import sql
 from gateway.resources import Clip, State, Transfer
 from gateway.results import StoredPerformer
-from services.common.errors import Conflict, InvalidOption, ResourceNotFound, StorageFull, StoreUnavailable
+from services.common.errors import Conflict, InvalidOption, ResourceNotFound
 
 M = TypeVar("M", bound=BaseModel)
+T = TypeVar("T")
 
 _MAX_PAGE = 500
 _DEFAULT_PAGE = 50
@@ -48,32 +54,35 @@ _rates = sa.Table(
 )
 
 
-@contextlib.contextmanager
-def _translated() -> Iterator[None]:
-    try:
-        yield
-    except sa.exc.OperationalError as error:
-        if "disk is full" in str(error) or "No space left" in str(error):
-            raise StorageFull("no room left for the gateway's database: free some space and try again") from error
-        raise StoreUnavailable(f"the gateway's database does not answer: {error.orig}") from error
+_ACTIVE = [state.value for state in State if not state.ended]
+_is_active = _transfers.c.state.in_(_ACTIVE)
+# Of racing requests with one id, whichever gateway they reach, one begins a transfer.
+_one_active = sa.Index(
+    "understudy_one_active_transfer_a_request",
+    _transfers.c.request_id,
+    unique=True,
+    sqlite_where=sa.text("state IN ('QUEUED', 'RUNNING')"),
+    postgresql_where=sa.text("state IN ('QUEUED', 'RUNNING')"),
+)
 
 
 class Database:
     """All calls are synchronous and short; call them from a thread (`asyncio.to_thread`)."""
 
     def __init__(self, url: str) -> None:
-        self._engine = sa.create_engine(url, pool_pre_ping=True)
-        if self._engine.dialect.name == "sqlite":
-            sa.event.listen(self._engine, "connect", _tune_sqlite)
-        with _translated():
-            _metadata.create_all(self._engine)
+        self._engine = sql.open_engine(url)
+        self._insert: Any = postgresql.insert if self._engine.dialect.name == "postgresql" else sqlite.insert
+        try:
+            sql.create_tables(self._engine, _metadata)
+        except BaseException:
+            self._engine.dispose()
+            raise
 
     def close(self) -> None:
         self._engine.dispose()
 
     def ping(self) -> None:
-        with self._begin() as connection:
-            connection.execute(sa.text("SELECT 1"))
+        self._run(lambda connection: connection.execute(sa.text("SELECT 1")))
 
     # clips
 
@@ -123,10 +132,29 @@ class Database:
 
     # transfers
 
-    def save_transfer(self, transfer: Transfer) -> None:
-        self._save(
-            _transfers, transfer.id, transfer, request_id=transfer.request_id or None, state=transfer.state.value
-        )
+    def add_transfer(self, transfer: Transfer) -> Transfer:
+        """Saves a new transfer and returns it; or the one that is under way for its request id."""
+        values = {
+            "id": transfer.id,
+            "document": transfer.model_dump_json(),
+            "request_id": transfer.request_id or None,
+            "state": transfer.state.value,
+        }
+        new = self._insert(_transfers).values(**values).on_conflict_do_nothing().returning(_transfers.c.id)
+        while True:
+            if self._run(lambda connection: connection.execute(new).first()):
+                return transfer
+            known = _transfers.c.id == transfer.id
+            if transfer.request_id:
+                known |= _is_active & (_transfers.c.request_id == transfer.request_id)
+            for found in self._where(_transfers, Transfer, known):  # none: it ended between the two statements
+                return found
+
+    def save_transfer(self, transfer: Transfer) -> bool:
+        """Writes down how a transfer goes. False, and nothing changed, when it has ended or is gone by now."""
+        changed = sa.update(_transfers).where(_transfers.c.id == transfer.id, _is_active)
+        changed = changed.values(document=transfer.model_dump_json(), state=transfer.state.value)
+        return bool(self._run(lambda connection: connection.execute(changed).rowcount))
 
     def transfer(self, transfer_id: str) -> Transfer:
         return self._get(_transfers, Transfer, transfer_id, "transfer")
@@ -135,7 +163,7 @@ class Database:
         return self._page(_transfers, Transfer, page_size, page_token)
 
     def active_transfers(self, request_id: str = "") -> list[Transfer]:
-        active: sa.ColumnElement[bool] = _transfers.c.state.in_([state.value for state in State if not state.ended])
+        active: sa.ColumnElement[bool] = _is_active
         if request_id:
             active &= _transfers.c.request_id == request_id
         return self._where(_transfers, Transfer, active)
@@ -149,28 +177,27 @@ class Database:
     # what stages took on this installation
 
     def stage_rates(self) -> dict[str, float]:
-        with self._begin() as connection:
-            rows = connection.execute(sa.select(_rates.c.stage, _rates.c.seconds_per_unit))
-            return {row.stage: row.seconds_per_unit for row in rows}
+        rows = self._run(
+            lambda connection: connection.execute(sa.select(_rates.c.stage, _rates.c.seconds_per_unit)).all()
+        )
+        return {row.stage: row.seconds_per_unit for row in rows}
 
     def save_stage_rate(self, stage: str, seconds_per_unit: float) -> None:
-        with self._begin() as connection:
-            connection.execute(sa.delete(_rates).where(_rates.c.stage == stage))
-            connection.execute(sa.insert(_rates).values(stage=stage, seconds_per_unit=seconds_per_unit))
+        rate = {"seconds_per_unit": seconds_per_unit}
+        statement = self._insert(_rates).values(stage=stage, **rate)
+        statement = statement.on_conflict_do_update(index_elements=[_rates.c.stage], set_=rate)
+        self._run(lambda connection: connection.execute(statement))
 
     # the rest is the same for every table
 
-    @contextlib.contextmanager
-    def _begin(self) -> Iterator[sa.Connection]:
-        with _translated(), self._engine.begin() as connection:
-            yield connection
+    def _run(self, work: Callable[[sa.Connection], T]) -> T:
+        return sql.run(self._engine, work)
 
     def _save(self, table: sa.Table, row_id: str, document: BaseModel, **columns: object) -> None:
         values = {"document": document.model_dump_json(), **columns}
-        with self._begin() as connection:
-            updated = connection.execute(sa.update(table).where(table.c.id == row_id).values(**values))
-            if updated.rowcount == 0:
-                connection.execute(sa.insert(table).values(id=row_id, **values))
+        statement = self._insert(table).values(id=row_id, **values)
+        statement = statement.on_conflict_do_update(index_elements=[table.c.id], set_=values)
+        self._run(lambda connection: connection.execute(statement))
 
     def _get(self, table: sa.Table, model: type[M], row_id: str, what: str) -> M:
         found = self._where(table, model, table.c.id == row_id)
@@ -179,9 +206,9 @@ class Database:
         return found[0]
 
     def _where(self, table: sa.Table, model: type[M], condition: sa.ColumnElement[bool]) -> list[M]:
-        with self._begin() as connection:
-            rows = connection.execute(sa.select(table.c.document).where(condition).order_by(table.c.number.desc()))
-            return [model.model_validate_json(row.document) for row in rows]
+        query = sa.select(table.c.document).where(condition).order_by(table.c.number.desc())
+        rows = self._run(lambda connection: connection.execute(query).all())
+        return [model.model_validate_json(row.document) for row in rows]
 
     def _page(self, table: sa.Table, model: type[M], page_size: int, page_token: str) -> tuple[list[M], str]:
         if page_size < 0:
@@ -190,22 +217,14 @@ class Database:
         query = sa.select(table.c.number, table.c.document).order_by(table.c.number.desc()).limit(size + 1)
         if page_token:
             query = query.where(table.c.number < _read_token(page_token))
-        with self._begin() as connection:
-            rows: Sequence[Any] = connection.execute(query).all()
+        rows: Sequence[Any] = self._run(lambda connection: connection.execute(query).all())
         token = _write_token(rows[size - 1].number) if len(rows) > size else ""
         return [model.model_validate_json(row.document) for row in rows[:size]], token
 
     def _delete(self, table: sa.Table, row_id: str, what: str) -> None:
-        with self._begin() as connection:
-            if connection.execute(sa.delete(table).where(table.c.id == row_id)).rowcount == 0:
-                raise ResourceNotFound(f"no {what} {row_id!r}", id=row_id)
-
-
-def _tune_sqlite(connection: Any, _record: object) -> None:
-    cursor = connection.cursor()
-    cursor.execute("PRAGMA journal_mode=WAL")
-    cursor.execute("PRAGMA busy_timeout=10000")
-    cursor.close()
+        gone = sa.delete(table).where(table.c.id == row_id)
+        if not self._run(lambda connection: connection.execute(gone).rowcount):
+            raise ResourceNotFound(f"no {what} {row_id!r}", id=row_id)
 
 
 def _write_token(number: int) -> str:

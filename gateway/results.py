@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import re
+import uuid
+from collections.abc import Collection
+
 from pydantic import BaseModel, Field
 
-from gateway.resources import Output, Performer, Ref
+from gateway.resources import Output, Performer, Ref, Transfer
+from services.common.errors import Conflict
 
 
 class Study(BaseModel):
@@ -68,3 +73,41 @@ class StoredPerformer(Performer):
 
     def public(self) -> Performer:
         return Performer.model_validate(self.model_dump(include=set(Performer.model_fields)))
+
+    def trained(self) -> Trained:
+        """As the trainer gave it, without its warnings: those were for the transfer that trained it."""
+        return Trained(
+            performer=self.artifact,
+            study=self.study,
+            refs=self.artifacts,
+            preset=self.preset,
+            metrics=self.metrics,
+            nearest_metrics=self.nearest_metrics,
+            draft_metrics=self.draft_metrics,
+            warnings=[],
+        )
+
+
+def new_performer(transfer: Transfer, target_name: str, trained: Trained, taken: Collection[str]) -> StoredPerformer:
+    """A resource for what `transfer` trained, under the name that it asks for or one made of its target's.
+
+    Raises Conflict when the name that it asks for is among `taken`.
+    """
+    assert transfer.target is not None
+    stem = re.sub(r"[^A-Za-z0-9_-]+", "-", target_name.rpartition("/")[2].rpartition(".")[0] or target_name)
+    wanted = transfer.options.performer_name or f"{stem.strip('-') or 'performer'}-{trained.preset}"
+    if transfer.options.performer_name and wanted in taken:
+        raise Conflict(f"there is a performer called {wanted!r} already; choose another --name", name=wanted)
+    numbered = (f"{wanted}-{number}" for number in range(2, len(taken) + 3))
+    return StoredPerformer(
+        id=uuid.uuid4().hex,
+        name=wanted if wanted not in taken else next(each for each in numbered if each not in taken),
+        artifact=trained.performer,
+        target_clip_id=transfer.target.clip_id,
+        preset=trained.preset,
+        metrics=trained.metrics,
+        nearest_metrics=trained.nearest_metrics,
+        draft_metrics=trained.draft_metrics,
+        study=trained.study,
+        artifacts=trained.refs,
+    )

@@ -26,6 +26,7 @@ from gateway.database import Database
 from gateway.grpc_api import GatewayServicer
 from gateway.http_api import create_app
 from gateway.service import Queue, Understudy
+from gateway.sql import patiently
 from services.common.artifacts import Artifacts
 from services.common.interceptors import CallInterceptor
 from services.common.metrics import ServiceMetrics
@@ -48,7 +49,7 @@ class Running:
 @contextlib.asynccontextmanager
 async def serving(settings: GatewaySettings) -> AsyncIterator[Running]:
     """A gateway on this event loop until the block ends. One a process: DBOS keeps process-wide state."""
-    database = Database(settings.database_url)
+    database = await patiently(settings.database_retry_seconds, Database, settings.database_url)
     artifacts = Artifacts(settings.open_store(), settings.cache_dir)
     clients = StageClients(settings)
     conductor = Conductor(settings, database, clients, artifacts)
@@ -60,6 +61,7 @@ async def serving(settings: GatewaySettings) -> AsyncIterator[Running]:
     if queue is not None:
         workflow.configure(settings)
         await workflow.launch(settings, conductor)
+        await workflow.take_up(database)
     server, grpc_port = await _start_grpc(understudy, settings, registry)
     web, http_port, web_task = await _start_http(understudy, settings, registry)
     try:

@@ -159,7 +159,8 @@ class Understudy:
         if transfer.state.ended:
             return transfer
         if not await self._conductor.stop(transfer_id):
-            if self._queue is not None:
+            # at work in another gateway, which sees it within a second and lets its services checkpoint; or not begun
+            if self._queue is not None and transfer.state is State.QUEUED:
                 await self._queue.cancel(transfer_id)
             transfer.state, transfer.update_time = State.CANCELLED, now()
             await asyncio.to_thread(self._database.save_transfer, transfer)
@@ -207,10 +208,8 @@ class Understudy:
         return clip
 
     def _new_transfer(self, request: TransferRequest) -> tuple[Transfer, bool]:
-        if request.request_id:
-            active = self._database.active_transfers(request.request_id)
-            if active:
-                return active[0], True
+        for active in self._database.active_transfers(request.request_id) if request.request_id else ():
+            return active, True
         if (request.target is None) == (not request.performer):
             raise InvalidInput("give either a target or a performer")
         uses = [use for use in (request.source, request.target) if use is not None]
@@ -230,8 +229,8 @@ class Understudy:
             performer_id=performer_id,
             options=request.options,
         )
-        self._database.save_transfer(transfer)
-        return transfer, False
+        begun = self._database.add_transfer(transfer)
+        return begun, begun.id != transfer.id
 
     def _delete_clip(self, clip_id: str) -> None:
         clip = self._database.clip(clip_id)

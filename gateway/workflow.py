@@ -12,16 +12,18 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, Final
 
 from dbos import DBOS, DBOSConfig, SetWorkflowID
 from dbos import Serializer as DBOSSerializer
 from pydantic import BaseModel
 
+from gateway import sql
 from gateway.conductor import Conductor
 from gateway.config import GatewaySettings
-from gateway.resources import Failure
+from gateway.database import Database
+from gateway.resources import Failure, State, now
 from gateway.results import Driven, Encoded, Rendered, Study, Trained
 from services.common.errors import Cancelled, UnderstudyError
 from services.common.telemetry import logger
@@ -32,8 +34,11 @@ QUEUE: Final = "understudy-transfers"
 APPLICATION_VERSION: Final = "1"
 """Pinned: a new build takes up the transfers of the old one. Raise it only when the workflow's steps change."""
 _MOST_ATTEMPTS = 3
+_SOON_SECONDS = 10.0
+_ENDED = {"SUCCESS", "ERROR", "MAX_RECOVERY_ATTEMPTS_EXCEEDED"}
 
 _conductors: dict[str, Conductor] = {}
+_unfinished: set[asyncio.Future[object]] = set()
 _THE = "the"
 
 
@@ -57,15 +62,19 @@ class JsonSerializer(DBOSSerializer):
 
 def configure(settings: GatewaySettings) -> None:
     """Creates this process's DBOS instance; `launch` starts it."""
+    url = sql.checked_url(settings.workflow_database_url or settings.database_url)
     config: DBOSConfig = {
         "name": "understudy",
-        "system_database_url": settings.workflow_database_url or settings.database_url,
+        "system_database_url": url.render_as_string(hide_password=False),
         "application_version": APPLICATION_VERSION,
         "executor_id": settings.executor_id,
         "serializer": JsonSerializer(),
         "console_log_level": "WARNING",
         "notification_listener_polling_interval_sec": 0.5,
     }
+    if url.get_backend_name() == "postgresql":
+        # DBOS waits for a database that is away as long as it takes; a lost connection must only be noticed.
+        config["db_engine_kwargs"] = {"connect_args": sql.POSTGRES_ARGUMENTS, "pool_pre_ping": True, "pool_size": 10}
     DBOS(config=config)
 
 
@@ -88,12 +97,41 @@ def shut_down() -> None:
 
 
 async def enqueue(transfer_id: str) -> None:
+    """Queues it, once however often it is called. While the database is away DBOS goes on trying in its thread."""
     with SetWorkflowID(transfer_id):
-        await DBOS.enqueue_workflow_async(QUEUE, transfer, transfer_id)
+        await _soon(DBOS.enqueue_workflow_async(QUEUE, transfer, transfer_id))
 
 
 async def cancel(transfer_id: str) -> None:
-    await DBOS.cancel_workflow_async(transfer_id)
+    await _soon(DBOS.cancel_workflow_async(transfer_id))
+
+
+async def _soon(work: Coroutine[Any, Any, object]) -> None:
+    task = asyncio.ensure_future(work)
+    _unfinished.add(task)
+    task.add_done_callback(_unfinished.discard)
+    done, _ = await asyncio.wait({task}, timeout=_SOON_SECONDS)
+    for each in done:
+        each.result()
+
+
+async def take_up(database: Database) -> None:
+    """Brings table and queue together after a gateway was killed between its two writes: a transfer that was not
+    queued is queued, and one whose workflow has ended without leaving a word is said to have failed."""
+    active = {each.id: each for each in await asyncio.to_thread(database.active_transfers)}
+    if not active:
+        return
+    workflows = await DBOS.list_workflows_async(workflow_ids=list(active), load_input=False, load_output=False)
+    statuses = {each.workflow_id: each.status for each in workflows}
+    for transfer_id, begun in active.items():
+        status = statuses.get(transfer_id)
+        if status is None:
+            await enqueue(transfer_id)
+        elif status in _ENDED:
+            _log.warning("a transfer's workflow has ended without it", transfer_id=transfer_id, status=status)
+            begun.state, begun.update_time = State.FAILED, now()
+            begun.failure = Failure(reason="INTERNAL", message="the gateway lost track of it; the same request goes on")
+            await asyncio.to_thread(database.save_transfer, begun)
 
 
 @DBOS.workflow(name="transfer", max_recovery_attempts=1000)

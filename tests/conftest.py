@@ -11,7 +11,7 @@ import pytest
 
 from services.common.artifacts import Artifacts
 from services.common.store import FileObjectStore
-from tests.support import minio
+from tests.support import minio, postgres
 
 # A loaded machine is slow, not wrong: no example fails for its time. CI draws the same examples every time.
 hypothesis.settings.register_profile(
@@ -52,6 +52,13 @@ def minio_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[minio.Min
             pytest.fail(missing)
         pytest.skip(missing)
     with minio.running(tmp_path_factory.mktemp("minio")) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def postgres_server() -> Iterator[postgres.PostgresServer]:
+    """A real PostgreSQL, one for the whole run."""
+    with postgres.required_server() as server:
         yield server
 
 

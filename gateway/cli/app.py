@@ -145,6 +145,7 @@ def people(
 def up(
     port: Annotated[int, typer.Option(min=0, max=65535, help="HTTP port on loopback; 0 takes a free one.")] = 8080,
     grpc_port: Annotated[int, typer.Option(min=0, max=65535, help="gRPC port on loopback; 0 takes a free one.")] = 0,
+    metrics: Annotated[bool, typer.Option("--metrics", help="Serve every process's metrics for Prometheus.")] = False,
     home: HomeOption = None,
 ) -> None:
     """Keeps gateway and services running until Ctrl-C."""
@@ -153,9 +154,11 @@ def up(
     with (
         contextlib.suppress(KeyboardInterrupt),
         interruptible(),
-        Stack(opened, console.print, http_port=port, grpc_port=grpc_port) as stack,
+        Stack(opened, console.print, http_port=port, grpc_port=grpc_port, metrics=metrics) as stack,
     ):
         console.print(f"HTTP {stack.url} (API: {stack.url}/docs), gRPC 127.0.0.1:{stack.grpc_port}")
+        for name, url in stack.metrics_urls.items() if metrics else ():
+            console.print(f"metrics of {name}: {url}")
         console.print(f"data in {opened.path}; Ctrl-C stops")
         while not threading.Event().wait(0.5):
             stack.check()

@@ -27,6 +27,7 @@ class GatewayClient:
     """
 
     def __init__(self, url: str, check: Callable[[], None] = lambda: None) -> None:
+        self.url = url
         self._http = httpx.Client(base_url=url, timeout=httpx.Timeout(30.0, read=120.0), trust_env=False)
         self._check = check
 

@@ -47,7 +47,8 @@ class Stack:
     """A context manager. `tell` hears one line about everything out of the ordinary, from another thread.
 
     services: which stage services to run; none runs a gateway that only reads and deletes. run_transfers: whether
-    transfers are begun and recovered, for which it takes all services.
+    transfers are begun and recovered, for which it takes all services. metrics: whether each serves its metrics, see
+    `metrics_urls`. settings: UNDERSTUDY_* variables that replace the stack's own.
     """
 
     def __init__(
@@ -60,14 +61,18 @@ class Stack:
         foreground_request_id: str = "",
         http_port: int = 0,
         grpc_port: int = 0,
+        metrics: bool = False,
+        settings: Mapping[str, str] | None = None,
     ) -> None:
         self._home = home
         self._tell = tell
         self._services = services
         self._run_transfers = run_transfers and bool(services)
-        ports = list(_free_ports(2 + len(services)))
+        self._settings = dict(settings or {})
+        ports = list(_free_ports(2 + 2 * len(services)))
         self.http_port, self.grpc_port = http_port or ports.pop(), grpc_port or ports.pop()
-        self._addresses = {name: f"127.0.0.1:{ports.pop()}" for name in services}
+        self.addresses = {name: f"127.0.0.1:{ports.pop()}" for name in services}
+        self._metrics_ports = {name: ports.pop() for name in services} if metrics else {}
         self._foreground_request_id = foreground_request_id
         self._children: list[_Child] = []
         self._stopping = threading.Event()
@@ -79,6 +84,12 @@ class Stack:
     @property
     def url(self) -> str:
         return f"http://127.0.0.1:{self.http_port}"
+
+    @property
+    def metrics_urls(self) -> dict[str, str]:
+        """Where Prometheus finds the metrics of each process that serves them, by name."""
+        ports = self._metrics_ports | {GATEWAY: self.http_port}
+        return {name: f"http://127.0.0.1:{port}/metrics" for name, port in ports.items()}
 
     @property
     def pids(self) -> dict[str, int]:
@@ -179,18 +190,18 @@ class Stack:
             "UNDERSTUDY_STORE_URL": self._home.store.as_uri(),
             "UNDERSTUDY_CACHE_DIR": str(self._home.path / "cache"),
             "UNDERSTUDY_LISTEN_HOST": "127.0.0.1",
-            "UNDERSTUDY_METRICS_PORT": "-1",
+            "UNDERSTUDY_METRICS_PORT": str(self._metrics_ports.get(name, -1)),
             "MALLOC_ARENA_MAX": "2",  # seven processes share one small machine
             "TMPDIR": str(self._home.spool),
             # On a busy machine threads that spin while they wait take three quarters of the training's time.
             "OMP_WAIT_POLICY": os.environ.get("OMP_WAIT_POLICY", "PASSIVE"),
         }
         if name != GATEWAY:
-            own["UNDERSTUDY_LISTEN_PORT"] = self._addresses[name].rpartition(":")[2]
-        return own
+            own["UNDERSTUDY_LISTEN_PORT"] = self.addresses[name].rpartition(":")[2]
+        return own | self._settings
 
     def _gateway_environment(self) -> dict[str, str]:
-        return self._service_environment(GATEWAY) | {
+        own = {
             "UNDERSTUDY_DATABASE_URL": self._home.database_url,
             "UNDERSTUDY_WORKFLOW_DATABASE_URL": self._home.workflow_database_url,
             "UNDERSTUDY_LISTEN_PORT": str(self.grpc_port),
@@ -198,8 +209,9 @@ class Stack:
             "UNDERSTUDY_SPOOL_DIR": str(self._home.spool),
             "UNDERSTUDY_RUN_TRANSFERS": "true" if self._run_transfers else "false",
             "UNDERSTUDY_FOREGROUND_REQUEST_ID": self._foreground_request_id,
-            **{f"UNDERSTUDY_{name.upper()}_ADDRESS": address for name, address in self._addresses.items()},
+            **{f"UNDERSTUDY_{name.upper()}_ADDRESS": address for name, address in self.addresses.items()},
         }
+        return self._service_environment(GATEWAY) | own | self._settings
 
 
 def _free_ports(count: int) -> Iterator[int]:

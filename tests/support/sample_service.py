@@ -51,6 +51,11 @@ class SampleServicer(pose_pb2_grpc.PoseServiceServicer, trainer_pb2_grpc.Trainer
     ) -> pose_pb2.AssembleTrackResponse:
         await context.abort(grpc.StatusCode.UNIMPLEMENTED, "not here")
 
+    async def ListPeople(  # noqa: N802
+        self, request: pose_pb2.ListPeopleRequest, context: Context
+    ) -> pose_pb2.ListPeopleResponse:
+        await context.abort(grpc.StatusCode.UNIMPLEMENTED, "not here")
+
     async def Train(  # noqa: N802
         self, request: trainer_pb2.TrainRequest, context: Context
     ) -> AsyncIterator[trainer_pb2.TrainResponse]:
