@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from itertools import repeat
+from pathlib import Path
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,7 +14,7 @@ from numpy.typing import NDArray
 from services.common.artifacts import Artifact
 from services.common.errors import DataCorrupted
 from services.common.nn.window import WindowPath
-from services.common.puppet import Puppet, References
+from services.common.puppet import Puppet, References, add_detail, enlarged, open_references
 from services.common.tracks import PoseTrack
 from services.renderer.generator import BATCH, WindowGenerator
 
@@ -20,51 +24,66 @@ Floats = NDArray[np.float32]
 class Windows(Protocol):
     """The windows of one performance. A window never depends on which others are asked for with it.
 
-    batch: how many are best asked for at once, and the most that may be.
+    batch: how many are best asked for at once, and the most that may be. factor: how many times as large as the
+    performer's window they are, along each side.
     """
 
     batch: int
+    factor: int
 
     def __call__(self, frames: NDArray[np.int64]) -> Floats:
-        """Windows float32 (N, height, width, 4) in 0..1, colour and alpha, of frames (N,) of the driven track."""
+        """float32 (N, factor * height, factor * width, 4) in 0..1, colour and alpha, of frames (N,) of the track."""
         ...
-
-
-class NetworkWindows:
-    """Families with a generator: from the keypoints by the exported network."""
-
-    batch = BATCH
-
-    def __init__(self, performer: Artifact, window: WindowPath, track: PoseTrack, threads: int) -> None:
-        path = performer.local_path("generator.onnx")
-        self._generator = WindowGenerator(path, window.width, window.height, threads)
-        self._keypoints = window.keypoints(track)
-
-    def __call__(self, frames: NDArray[np.int64]) -> Floats:
-        """See Windows."""
-        return self._generator(self._keypoints[frames])
 
 
 class DraftWindows:
     """The draft: from parts of the target's own frames."""
 
-    batch = 1
+    batch = BATCH
 
-    def __init__(self, performer: Artifact, window: WindowPath, track: PoseTrack) -> None:
-        references = References.from_arrays(performer.read_arrays("references.safetensors"))
-        self._puppet = Puppet(references, _held(window.keypoints(track), track.valid), window.width, window.height)
+    def __init__(self, references: References, window: WindowPath, track: PoseTrack, threads: int, side: int) -> None:
+        self.factor = references.side // side
+        poses = enlarged(_held(window.keypoints(track), track.valid), self.factor)
+        self._puppet = Puppet(references, poses, self.factor * window.width, self.factor * window.height)
+        self._pool = ThreadPoolExecutor(threads, thread_name_prefix="puppet")
 
     def __call__(self, frames: NDArray[np.int64]) -> Floats:
         """See Windows."""
-        return np.stack([self._puppet(int(frame)) for frame in frames])
+        return np.stack(list(self._pool.map(self._puppet, frames.tolist())))
 
 
-def open_windows(performer: Artifact, family: str, window: WindowPath, track: PoseTrack, threads: int) -> Windows:
-    """Raises DataCorrupted for a family that this renderer does not know."""
+class CompositeWindows:
+    """The network's picture of a pose, with the fine detail of a draft of it."""
+
+    batch = BATCH
+
+    def __init__(
+        self, model_path: Path, references: References, window: WindowPath, track: PoseTrack, threads: int, side: int
+    ) -> None:
+        self._generator = WindowGenerator(model_path, window.width, window.height, threads)
+        self._keypoints = window.keypoints(track)
+        self._draft = DraftWindows(references, window, track, threads, side)
+        self._pool = ThreadPoolExecutor(threads, thread_name_prefix="detail")
+        self._side = side
+        self.factor = self._draft.factor
+
+    def __call__(self, frames: NDArray[np.int64]) -> Floats:
+        """See Windows."""
+        drafts = self._draft(frames)
+        windows = self._generator(self._keypoints[frames])
+        return np.stack(list(self._pool.map(add_detail, windows, drafts, repeat(self._side))))
+
+
+def open_windows(
+    performer: Artifact, config: Mapping[str, Any], window: WindowPath, track: PoseTrack, threads: int
+) -> Windows:
+    """The windows of a performer with this config.json. Raises DataCorrupted for a family that is not known here."""
+    family = config["family"]
     if family == "composite":
-        return NetworkWindows(performer, window, track, threads)
+        model, references = performer.local_path("generator.onnx"), open_references(performer)
+        return CompositeWindows(model, references, window, track, threads, config["resolution"])
     if family == "draft":
-        return DraftWindows(performer, window, track)
+        return DraftWindows(open_references(performer), window, track, threads, config["resolution"])
     raise DataCorrupted(
         f"performer {performer.ref.key[:12]} is of the family {family!r}, which this renderer does not know; "
         "train it again, or run the renderer of the version that trained it"

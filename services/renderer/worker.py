@@ -12,10 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from services.common.artifacts import ArtifactRef, Artifacts, ArtifactWriter, Facts, Recipe
+from services.common.camera import compose, resize
 from services.common.errors import DataCorrupted, InvalidOption, NoPersonFound
 from services.common.nn.layer import lay_over
 from services.common.nn.processors import available_cpus
-from services.common.nn.window import WindowPath, follow_window
+from services.common.nn.window import follow_window
 from services.common.shards import FRAMES_NAME, write_frames
 from services.common.stage import Job
 from services.common.tracks import PoseTrack
@@ -73,11 +74,11 @@ def performed_frames(valid: NDArray[np.bool_]) -> NDArray[np.int64]:
 
 @dataclass(frozen=True)
 class _Stage:
-    """A performer ready to perform one driven track."""
+    """A performer ready to perform one driven track. matrices: (T, 2, 3), plate px to px of the windows."""
 
     windows: Windows
     plate: Picture
-    window: WindowPath
+    matrices: NDArray[np.float64]
     valid: NDArray[np.bool_]
 
 
@@ -129,7 +130,7 @@ class Renderer:
             job.check()
             batch = shown[begin : begin + stage.windows.batch]
             for pose, window in zip(batch, stage.windows(batch), strict=True):
-                pictures[int(pose)] = lay_over(stage.plate, window, stage.window.matrices[pose])
+                pictures[int(pose)] = lay_over(stage.plate, window, stage.matrices[pose])
             while done < len(asked) and int(asked[done]) in pictures:
                 yield first + done, pictures[int(asked[done])]
                 done += 1
@@ -151,7 +152,10 @@ class Renderer:
         performed_frames(track.valid)
         window = follow_window(track, config["scale"], config["resolution"], config["multiple"])
         plate = cv2.imdecode(np.frombuffer(performer.read_bytes("plate.png"), np.uint8), cv2.IMREAD_COLOR_RGB)
-        windows = open_windows(performer, config["family"], window, track, self._threads)
-        stage = _Stage(windows, np.asarray(plate, dtype=np.uint8), window, track.valid)
+        windows = open_windows(performer, config, window, track, self._threads)
+        size = (window.width, window.height)
+        enlarge = resize(size, (windows.factor * size[0], windows.factor * size[1]))
+        matrices = compose(enlarge, window.matrices)
+        stage = _Stage(windows, np.asarray(plate, dtype=np.uint8), matrices, track.valid)
         self._ready = (refs, stage)
         return stage

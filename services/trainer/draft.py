@@ -1,31 +1,37 @@
-"""The `draft` family: no training. The performer is a choice of the target's own frames, cut out by their mattes."""
+"""The `draft` family: no training. The performer is a choice of the target's own frames, cut out by their mattes.
+
+The families that are trained have the same choice in their performers, for the fine detail.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass
 from typing import Any
 
+import cv2
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from services.common.artifacts import ArtifactWriter, Facts
-from services.common.camera import compose, warp
+from services.common.camera import compose, resize, warp
 from services.common.errors import ClipTooShort
-from services.common.puppet import Puppet, References, spread_frames
+from services.common.puppet import Puppet, References, enlarged, put_references, spread_frames
 from services.common.stage import Job
 from services.common.tracks import CameraPath
-from services.trainer.augment import whole_batch
-from services.trainer.data import Split, StudyFrame, TrainingSet, split_clip
-from services.trainer.evaluation import Window, evaluate
+from services.trainer.data import Split, StudyFrame, split_clip
+from services.trainer.evaluation import evaluate
 from services.trainer.performer import GENERATED, performer_facts, write_performer
 from services.trainer.study import Study
 
 MINIMUM_FRAMES = 1
 # Below so many valid frames none is held out: a draft of a photograph is not judged, but it is made.
 _LEAST_JUDGED = 24
-REFERENCES_NAME = "references.safetensors"
+# References are cut out twice as large as the window where the film has so many pixels, up to this side.
+_ROOM_FOR_DETAIL = 0.6
+_LARGEST_SIDE_PX = 1024
+_MOST_BYTES = 128 << 20
+Drafts = Callable[[int], NDArray[np.float32]]
 
 
 @dataclass(frozen=True)
@@ -52,67 +58,75 @@ def make_draft(config: DraftConfig, study: Study, job: Job, writer: ArtifactWrit
     split = split_clip(
         study.track, study.camera, config.resolution, len(study.track), MINIMUM_FRAMES, least_judged=_LEAST_JUDGED
     )
-    chosen = set(choose_frames(split, config.references).tolist())
-    read = 0
 
-    def seen() -> None:
-        nonlocal read
-        job.check()
-        read += 1
-        job.progress(min(read, len(chosen)), len(chosen), "iterations", "cutting out frames")
+    def read(chosen: list[int]) -> Iterator[StudyFrame]:
+        for done, frame in enumerate(study.some(chosen), 1):
+            job.check()
+            job.progress(done, len(chosen), "iterations", "cutting out frames")
+            yield frame
 
-    first, last = min(chosen), max(chosen) + 1
-    references = read_references(split, study.camera, chosen, study.frames(first, last), seen)
+    references = read_references(split, study.camera, config.references, read)
+    drafted = draft_windows(references, split)
     evaluation = evaluate(
-        {GENERATED: draft_windows(references, split)}, split, study.camera, study.plate,
-        study.frames(*split.heldout_range), job.check,
+        {GENERATED: lambda frame: as_window(drafted(frame), config.resolution)},
+        split, study.camera, study.plate, study.frames(*split.heldout_range), job.check,
     )  # fmt: skip
-    writer.put_arrays(REFERENCES_NAME, references.to_arrays())
+    put_references(writer, references)
     shared = {"preset": config.preset, "family": config.family, "resolution": config.resolution}
     write_performer(writer, study, split, evaluation, {**shared, "multiple": 1})
     counts = {"iterations": 0, "training_frames": len(references.keypoints), "parameter_count": 0}
     return performer_facts(study, split, evaluation, {**shared, **counts})
 
 
-def choose_frames(split: Split, count: int) -> NDArray[np.int64]:
-    """The frames of the training part to keep as references: int64 (n,), ascending."""
-    return split.training[spread_frames(split.window.keypoints(split.track)[split.training], count)]
-
-
 def read_references(
-    split: Split, camera: CameraPath, chosen: set[int], frames: Iterable[StudyFrame], seen: Callable[[], None]
+    split: Split, camera: CameraPath, most: int, frames: Callable[[list[int]], Iterable[StudyFrame]]
 ) -> References:
-    """Cuts the chosen frames out through the window, each resampled once.
+    """Cuts frames out through the window, each resampled once, at up to twice its resolution where the film has it.
 
-    frames: at least those chosen, in ascending order. seen: called after each of them; may raise to stop. Raises
-    ClipTooShort when none of them can be read.
+    Args:
+        split: which of the clip's frames may be taken, and the window.
+        camera: the clip's camera path.
+        most: frames at most; those whose poses differ most.
+        frames: gives the frames asked for, as far as they can be read.
+
+    Raises ClipTooShort when none of them can be read.
     """
-    window, size = split.window, (split.window.width, split.window.height)
+    window, track = split.window, split.track
+    factor = 2 if window.scale <= _ROOM_FOR_DETAIL and 2 * window.width <= _LARGEST_SIDE_PX else 1
+    side = factor * window.width
+    enlarge = resize((window.width, window.height), (side, side))
+    keypoints = enlarged(window.keypoints(track), factor)
+    chosen = split.training[spread_frames(keypoints[split.training], min(most, _MOST_BYTES // (4 * side * side)))]
     pictures, found = [], []
-    for index, picture, matte in frames:
-        if index in chosen:
-            matrix = compose(window.matrices[index], camera.matrices[index])
-            pictures.append(np.dstack([warp(picture, matrix, size), warp(matte, matrix, size, border="zero")]))
-            found.append(index)
-            seen()
+    for index, picture, matte in frames(chosen.tolist()):
+        matrix = compose(enlarge, window.matrices[index], camera.matrices[index])
+        colour, alpha = warp(picture, matrix, (side, side)), warp(matte, matrix, (side, side), border="zero")
+        pictures.append(np.dstack([colour, alpha]))
+        found.append(index)
     if not found:
         raise ClipTooShort(f"none of the {len(chosen)} frames to draft from can be read", frames=len(chosen))
-    return References(np.stack(pictures), window.keypoints(split.track)[found])
+    return References(np.stack(pictures), keypoints[found])
 
 
-def references_of(data: TrainingSet, count: int) -> References:
-    """The same choice from a training set, whose frames are seen through their windows already."""
-    rows = torch.from_numpy(spread_frames(data.keypoints.cpu().numpy(), count)).to(data.frames.device)
-    batch = whole_batch(data, rows)
-    pictures = torch.cat([batch.frame, batch.matte], 1).permute(0, 2, 3, 1).mul(255.0).round().to(torch.uint8)
-    return References(pictures.cpu().numpy(), batch.keypoints.cpu().numpy())
-
-
-def draft_windows(references: References, split: Split) -> Window:
-    """What the references make of the clip's held-out poses, by frame of the clip."""
-    poses = split.window.keypoints(split.track)[split.heldout]
-    if not len(poses):
-        return lambda _frame: np.zeros((split.window.height, split.window.width, 4), np.float32)
-    puppet = Puppet(references, poses, split.window.width, split.window.height)
+def draft_windows(references: References, split: Split) -> Drafts:
+    """What the references make of the clip's held-out poses, by frame of the clip: float32 (R, R, 4)."""
+    factor = references.side // split.window.width
+    poses = enlarged(split.window.keypoints(split.track)[split.heldout], factor)
+    puppet = Puppet(references, poses, references.side, references.side) if len(poses) else None
     rows = {int(frame): row for row, frame in enumerate(split.heldout)}
-    return lambda frame: puppet(rows[frame])
+
+    def drafted(frame: int) -> NDArray[np.float32]:
+        assert puppet is not None  # there is no frame to ask for
+        return puppet(rows[frame])
+
+    return drafted
+
+
+def as_window(picture: NDArray[np.float32], side: int) -> NDArray[np.float32]:
+    """A picture (f S, f S, 4) as a window (S, S, 4), each pixel the mean of those that it covers."""
+    if picture.shape[0] == side:
+        return picture
+    layered = np.concatenate([picture[..., :3] * picture[..., 3:], picture[..., 3:]], axis=2)
+    small = cv2.resize(layered, (side, side), interpolation=cv2.INTER_AREA)
+    colour = small[..., :3] / np.maximum(small[..., 3:], 1e-3)
+    return np.concatenate([colour, small[..., 3:]], axis=2)

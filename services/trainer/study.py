@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import cv2
@@ -48,6 +48,11 @@ class Study:
                 index, matte = next(mattes, (last, None))
             if index == frame and matte is not None:
                 yield frame, picture, matte
+
+    def some(self, indices: Iterable[int]) -> Iterator[tuple[int, NDArray[np.uint8], NDArray[np.uint8]]]:
+        """The same for frames here and there, which are read without those between."""
+        for index in indices:
+            yield from self.frames(index, index + 1)
 
 
 def _matte_entry(artifacts: Artifacts, ref: ArtifactRef) -> ShardEntry:

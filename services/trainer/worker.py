@@ -11,13 +11,14 @@ import torch
 from numpy.typing import NDArray
 
 from services.common.artifacts import ArtifactRef, Artifacts, ArtifactWriter, Facts, Recipe, Scratch
+from services.common.puppet import References, add_detail, put_references
 from services.common.stage import Job
 from services.common.telemetry import logger
 from services.trainer.augment import whole_batch
 from services.trainer.checkpoint import load_checkpoint, save_checkpoint
 from services.trainer.data import Split, TrainingSet, load_training_set, split_clip
 from services.trainer.device import choose_device
-from services.trainer.draft import DraftConfig, draft_windows, make_draft, references_of
+from services.trainer.draft import DraftConfig, as_window, draft_windows, make_draft, read_references
 from services.trainer.evaluation import Evaluation, Window, evaluate, generate, nearest_window
 from services.trainer.export import export_onnx
 from services.trainer.performer import DRAFT, GENERATED, NEAREST, jpeg, performer_facts, write_performer
@@ -79,8 +80,10 @@ class Trainer:
         self._resume(training, scratch)
         self._run(training, scratch, job)
         job.progress(config.iterations, config.iterations, "iterations", "measuring it on the frames held out")
-        evaluation = _measure(training, study, split, job)
+        references = read_references(split, study.camera, DraftConfig.references, study.some)
+        evaluation = _measure(training, study, split, references, job)
         job.progress(config.iterations, config.iterations, "iterations", "exporting it")
+        put_references(writer, references)
         _export(training, study, split, evaluation, writer)
         return _facts(training, study, split, evaluation)
 
@@ -136,20 +139,26 @@ def _read(study: Study, split: Split, config: TrainingConfig, job: Job) -> Train
     return load_training_set(split, study.camera, study.plate, study.frames(first, last), seen)
 
 
-def judged(training: Training, split: Split) -> dict[str, Window]:
-    """What is measured on the held-out frames: the generator, the nearest training frame, and a draft."""
-    data, device = training.data, training.device
+def judged(training: Training, split: Split, references: References) -> dict[str, Window]:
+    """What is measured on the held-out frames: the performer, the nearest training frame, and a draft."""
+    data, device, side = training.data, training.device, training.data.resolution
     keypoints = split.window.keypoints(split.track)
+    drafted = draft_windows(references, split)
+
+    def generated(frame: int) -> NDArray[np.float32]:
+        window = generate(training.average, device, keypoints[frame][None], side)[0]
+        return as_window(add_detail(window, drafted(frame), side), side)
+
     return {
-        GENERATED: lambda frame: generate(training.average, device, keypoints[frame][None], data.resolution)[0],
+        GENERATED: generated,
         NEAREST: lambda frame: nearest_window(data, keypoints[frame]),
-        DRAFT: draft_windows(references_of(data, DraftConfig().references), split),
+        DRAFT: lambda frame: as_window(drafted(frame), side),
     }
 
 
-def _measure(training: Training, study: Study, split: Split, job: Job) -> Evaluation:
+def _measure(training: Training, study: Study, split: Split, references: References, job: Job) -> Evaluation:
     frames = study.frames(*split.heldout_range)
-    return evaluate(judged(training, split), split, study.camera, study.plate, frames, job.check)
+    return evaluate(judged(training, split, references), split, study.camera, study.plate, frames, job.check)
 
 
 def _export(training: Training, study: Study, split: Split, evaluation: Evaluation, writer: ArtifactWriter) -> None:

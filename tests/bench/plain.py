@@ -28,6 +28,7 @@ from numpy.typing import NDArray
 from services.common.nn.layer import lay_over
 from services.common.nn.processors import available_cpus
 from services.common.nn.window import WindowPath, follow_window
+from services.common.puppet import References
 from services.common.shards import decode_image, encode_frame, frame_name
 from services.common.tracks import CameraPath, PoseTrack
 from services.common.video import write_video
@@ -36,7 +37,8 @@ from services.normalization.preview import preview
 from services.pose.assemble import assemble
 from services.pose.backends import FramePoses, load_backend
 from services.renderer.encoding import SYNTHETIC, TITLE
-from services.renderer.generator import BATCH, WindowGenerator
+from services.renderer.families import CompositeWindows
+from services.renderer.generator import BATCH
 from services.renderer.worker import performed_frames
 from services.segmentation import backends as segmentation_backends
 from services.segmentation.people import same_person
@@ -44,6 +46,7 @@ from services.segmentation.plate import build_plate
 from services.segmentation.registration import register_camera
 from services.trainer.data import Split, load_training_set, split_clip
 from services.trainer.device import choose_device
+from services.trainer.draft import DraftConfig, read_references
 from services.trainer.evaluation import evaluate
 from services.trainer.export import export_onnx
 from services.trainer.presets import training_config
@@ -81,9 +84,9 @@ class PlainScript:
         camera = self._camera(poses, track)
         mattes = self._mattes(poses, track)
         plate = self._plate(poses, camera, mattes)
-        split = self._train(track, camera, mattes, plate)
+        split, references = self._train(track, camera, mattes, plate)
         driven = self._normalize(track, camera)
-        pictures = self._render(driven, split.window, plate)
+        pictures = self._render(driven, split.window, references, plate)
         self._encode(driven, pictures)
         return self._run
 
@@ -127,11 +130,16 @@ class PlainScript:
             people = [list(found.keypoints) for found in poses]
             return build_plate(SampledFrames(self._clip, mattes, people), camera.matrices).picture
 
-    def _train(self, track: PoseTrack, camera: CameraPath, mattes: list[Image], plate: Image) -> Split:
+    def _train(
+        self, track: PoseTrack, camera: CameraPath, mattes: list[Image], plate: Image
+    ) -> tuple[Split, References]:
         def studied(indices: NDArray[np.int64]) -> Iterator[tuple[int, Image, Image]]:
             first, last = int(indices[0]), int(indices[-1]) + 1
             for index, picture in islice(decode(self._clip, last), first, None):
                 yield index, rgb(picture), mattes[index]
+
+        def some(wanted: list[int]) -> Iterator[tuple[int, Image, Image]]:
+            return (each for each in studied(np.array(wanted)) if each[0] in set(wanted))
 
         def nothing(*_: object) -> None:
             pass
@@ -145,11 +153,12 @@ class PlainScript:
             train(training, Hooks(nothing, nothing, nothing, nothing))
         with self._run.timed("performer"):
             frames = studied(split.heldout)
-            evaluate(judged(training, split), split, camera, plate, frames, nothing)
+            references = read_references(split, camera, DraftConfig.references, some)
+            evaluate(judged(training, split, references), split, camera, plate, frames, nothing)
             weights = {name: value.cpu().contiguous() for name, value in training.average.state_dict().items()}
             safetensors.torch.save_file(weights, self._folder / "generator.safetensors")
             (self._folder / "generator.onnx").write_bytes(export_onnx(training.average, config.resolution))
-        return split
+        return split, references
 
     def _normalize(self, track: PoseTrack, camera: CameraPath) -> PoseTrack:
         def frame(index: int) -> Image:
@@ -165,18 +174,18 @@ class PlainScript:
             (self._folder / "preview.jpg").write_bytes(encode_frame(picture))
         return driven
 
-    def _render(self, driven: PoseTrack, trained: WindowPath, plate: Image) -> list[Image]:
+    def _render(self, driven: PoseTrack, trained: WindowPath, references: References, plate: Image) -> list[Image]:
         config = training_config("preview", "", 0, 0)
         shown = performed_frames(driven.valid)
         pictures: dict[int, Image] = {}
         with self._run.timed("render", len(shown)):
             window = follow_window(driven, trained.scale, config.resolution, config.generator.multiple)
             path = self._folder / "generator.onnx"
-            generator = WindowGenerator(path, window.width, window.height, self._threads)
-            keypoints, poses = window.keypoints(driven), np.unique(shown)
+            windows = CompositeWindows(path, references, window, driven, self._threads, config.resolution)
+            poses = np.unique(shown)
             for first in range(0, len(poses), BATCH):
                 batch = poses[first : first + BATCH]
-                for pose, person in zip(batch, generator(keypoints[batch]), strict=True):
+                for pose, person in zip(batch, windows(batch), strict=True):
                     pictures[int(pose)] = lay_over(plate, person, window.matrices[pose])
             return [pictures[int(pose)] for pose in shown]
 

@@ -16,6 +16,7 @@ from understudy.v1 import trainer_pb2, trainer_pb2_grpc
 from services.common import rpc
 from services.common.artifacts import Artifacts
 from services.common.errors import ArtifactNotFound, ClipTooShort, InvalidOption
+from services.common.puppet import open_references
 from services.common.server import Service, open_runner, start
 from services.trainer import presets
 from services.trainer.config import TrainerSettings
@@ -94,6 +95,7 @@ async def test_a_training_reports_and_ends_with_a_performer(running: Running) ->
     artifact = running.artifacts.open(rpc.to_ref(performer.artifact))
     assert artifact.names() == [
         "config.json", "generator.onnx", "generator.safetensors", "metrics.json", "plate.png", "preview.jpg",
+        "references.frames.tar", "references.mattes.tar", "references.safetensors",
     ]  # fmt: skip
     assert artifact.read_json("metrics.json")["generated"] == dict(performer.metrics)
     assert running.artifacts.scratch(performer.artifact.key).list() == []  # checkpoints are gone
@@ -110,8 +112,11 @@ async def test_a_draft_needs_no_training(running: Running) -> None:
     assert (performer.training_frames, performer.heldout_frames) == (24, 6)
     assert performer.metrics["person_ssim"] > 0.3
     artifact = running.artifacts.open(rpc.to_ref(performer.artifact))
-    assert artifact.names() == ["config.json", "metrics.json", "plate.png", "preview.jpg", "references.safetensors"]
-    assert artifact.read_arrays("references.safetensors")["pictures"].shape == (24, 256, 256, 4)
+    assert artifact.names() == [
+        "config.json", "metrics.json", "plate.png", "preview.jpg",
+        "references.frames.tar", "references.mattes.tar", "references.safetensors",
+    ]  # fmt: skip
+    assert open_references(artifact).pictures.shape == (24, 256, 256, 4)
     again = await running.train(preset="draft", iterations=7)  # there is nothing to iterate
     assert [update.WhichOneof("update") for update in again] == ["performer"]
 

@@ -8,9 +8,10 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from services.common.artifacts import ArtifactRef, Artifacts, Facts, Recipe, canonical_json
+from services.common.artifacts import ArtifactRef, Artifacts, Facts, Recipe
 from services.common.nn.generator import GeneratorConfig
 from services.common.nn.window import fit_window
+from services.common.puppet import References, put_references
 from services.common.shards import FRAMES_NAME, FRAMES_PER_SHARD, MATTES_NAME, write_frames, write_mattes
 from services.common.stage import Job
 from services.common.tracks import PoseTrack
@@ -79,17 +80,21 @@ def store_performer(
     resolution: int,
     family: str = "composite",
 ) -> ArtifactRef:
-    """Stores a performer with the ONNX model as it is, untrained."""
+    """Stores a performer with the ONNX model as it is, untrained, and one reference that adds no detail."""
     window = fit_window(study.track.transformed(study.camera.matrices), resolution)
     height, width = study.plate.shape[:2]
     described = {
         "format": 1, "family": family, "preset": "preview", "resolution": resolution, "scale": window.scale,
         "multiple": config.multiple, "width": width, "height": height, "generator": config.to_json(),
     }  # fmt: skip
-    objects = {
-        "config.json": canonical_json(described), "generator.onnx": model, "plate.png": _png(study.plate),
-    }  # fmt: skip
-    return _store(artifacts, "performer", family, objects, {})
+    registered = study.track.transformed(study.camera.matrices)
+    pictures = np.zeros((1, resolution, resolution, 4), np.uint8)
+    writer = artifacts.write(Recipe("performer", "test", 1, options={"name": family}))
+    writer.put_json("config.json", described)
+    writer.put_bytes("generator.onnx", model)
+    writer.put_bytes("plate.png", _png(study.plate))
+    put_references(writer, References(pictures, window.keypoints(registered)[:1]))
+    return artifacts.commit(writer, {}).ref
 
 
 def store_draft(artifacts: Artifacts, refs: StudyRefs) -> ArtifactRef:

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
 
 import cv2
 import numpy as np
@@ -26,18 +24,20 @@ _OVERLAP = 2.0
 # Where parts lie over each other, one whose rank is larger by 1 is taken as nearer by this many squared radii.
 _IN_FRONT = 0.6
 # References whose limb stands differently count less for that limb, by exp(-_FAITH * turn).
-_FAITH = 4.0
+_FAITH = 40.0
 _REFERENCES = 2
-_CACHED = 24
-_FIELD_STEP = 4
+# Pixels of the references whose cut-outs are kept.
+_CACHED_PX = 24 * 512**2
+# What belongs to which part is worked out at so many points along the picture's longer side, and is smooth between.
+_FIELD_POINTS = 64
 
 
 @dataclass(frozen=True)
 class References:
     """Frames of the target to take parts from.
 
-    pictures: uint8 (N, S, S, 4), window px, colour not multiplied by alpha, and alpha. keypoints: float32
-    (N, 133, 3), window px. Raises ValueError when shapes or dtypes differ.
+    pictures: uint8 (N, R, R, 4), colour not multiplied by alpha, and alpha; R is a multiple of the performer's
+    resolution. keypoints: float32 (N, 133, 3), px of the pictures. Raises ValueError when shapes or dtypes differ.
     """
 
     pictures: NDArray[np.uint8]
@@ -50,30 +50,35 @@ class References:
         if self.pictures.dtype != np.uint8 or self.keypoints.dtype != np.float32:
             raise ValueError(f"dtypes must be uint8 and float32, not {self.pictures.dtype}, {self.keypoints.dtype}")
 
-    def to_arrays(self) -> dict[str, NDArray[Any]]:
-        return {"pictures": self.pictures, "keypoints": self.keypoints}
+    @property
+    def side(self) -> int:
+        """Width and height of the pictures, px."""
+        return int(self.pictures.shape[1])
 
-    @classmethod
-    def from_arrays(cls, arrays: Mapping[str, NDArray[Any]]) -> References:
-        return cls(arrays["pictures"], arrays["keypoints"])
+
+def enlarged(keypoints: Floats, factor: int) -> Floats:
+    """Keypoints (..., 3) of a picture, in px of the same picture `factor` times as large."""
+    moved = keypoints.copy()
+    moved[..., :2] = (moved[..., :2] + 0.5) * factor - 0.5
+    return moved
 
 
 @dataclass(frozen=True)
 class _CutOut:
-    """One part of one reference: float32 (h, w, 4), colour times alpha, and alpha; (0, 0) is `corner` of the frame."""
+    """One part of one reference: uint8 (h, w, 4), colour times alpha, and alpha; (0, 0) is `corner` of the picture."""
 
-    layer: Floats
+    layer: NDArray[np.uint8]
     corner: tuple[int, int]
 
 
 class Puppet:
-    """Performs one dance with parts of the references. Calls are independent of each other.
+    """Performs one dance with parts of the references. Calls are independent of each other, and may be made at once.
 
     Args:
         references: where the parts come from.
-        poses: float32 (T, 133, 3), the dance in window px.
-        width: of the window, px.
-        height: of the window, px.
+        poses: float32 (T, 133, 3), the dance in px of the references' pictures.
+        width: of the result, px of the references' pictures.
+        height: of the result, the same.
     """
 
     def __init__(self, references: References, poses: Floats, width: int, height: int) -> None:
@@ -82,25 +87,24 @@ class Puppet:
         self._trunk_px = trunk_length(references.keypoints)
         self._posed = [pose_parts(keypoints, self._trunk_px) for keypoints in references.keypoints]
         self._chosen = choose_references(poses, references.keypoints, self._trunk_px, _REFERENCES)
-        self._cut_outs = lru_cache(_CACHED)(self._cut)
+        self._cut_outs = lru_cache(max(_REFERENCES, _CACHED_PX // references.side**2))(self._cut)
 
     def __call__(self, frame: int) -> Floats:
-        """The window of a frame of the dance: float32 (height, width, 4) in 0..1, colour not multiplied by alpha."""
+        """A frame of the dance: float32 (height, width, 4) in 0..1, colour not multiplied by alpha, and alpha."""
         driven = pose_parts(self._poses[frame], self._trunk_px)
-        shares = _shares(driven, self._size, front=True)
+        field = Field.of(driven, self._size, front=True)
         chosen = [int(index) for index in self._chosen[frame]]
         turns = np.array([turn_between(driven, self._posed[index]) for index in chosen])
         sure = np.array([self._posed[index].confidence for index in chosen])
-        faith = np.exp(-_FAITH * turns) * np.clip(sure, 0.05, 1.0)
+        faith = np.exp(-_FAITH * turns) * np.clip(sure, 0.05, 1.0) + 1e-9
         faith = (faith / faith.sum(axis=0)).astype(np.float32)
         total = np.zeros((self._size[1], self._size[0], 4), np.float32)
         for rank, index in enumerate(chosen):
-            trust = np.einsum("phw,p->hw", shares, faith[rank])
-            total += self._pose(index, driven, shares) * trust[..., None]
+            total += self._pose(index, driven, field) * field.mixed(faith[rank])[..., None]
         total[..., :3] /= np.maximum(total[..., 3:], 1e-4)
         return np.clip(total, 0.0, 1.0)
 
-    def _pose(self, index: int, driven: Posed, shares: Floats) -> Floats:
+    def _pose(self, index: int, driven: Posed, field: Field) -> Floats:
         """One reference in the driven pose: float32 (H, W, 4), colour times alpha, and alpha."""
         width, height = self._size
         colour = np.zeros((height, width, 3), np.float32)
@@ -110,8 +114,10 @@ class Puppet:
         for part, cut in enumerate(self._cut_outs(index)):
             if cut is None or driven.confidence[part] <= 0:
                 continue
-            placed, area = _place(cut, invert(maps[part]), self._size)
-            share = shares[part][area][..., None] + 1e-4
+            placed, area = _place(cut, invert(maps[part]), self._size, field.step)
+            if not placed.size:
+                continue
+            share = field.within(part, area)[..., None] + 1e-4
             colour[area] += placed[..., :3] * share
             weight[area] += placed[..., 3:] * share
             alpha[area] = np.maximum(alpha[area], placed[..., 3:])
@@ -121,61 +127,85 @@ class Puppet:
         picture = self._pictures[index]
         height, width = picture.shape[:2]
         posed = self._posed[index]
-        shares = np.minimum(_shares(posed, (width, height), front=False) * _OVERLAP, 1.0)
-        layered = picture.astype(np.float32) / 255.0
-        layered[..., :3] *= layered[..., 3:]
+        field = Field.of(posed, (width, height), front=False)
+        layered = picture.astype(np.float32)
+        layered[..., :3] *= layered[..., 3:] / 255.0
         found: list[_CutOut | None] = []
         for part in range(len(PARTS)):
-            share = shares[part] * (posed.confidence[part] > 0)
-            mask = ((share > 0.02) & (picture[..., 3] > 2)).astype(np.uint8)
-            left, top, across, down = cv2.boundingRect(mask)
+            share = np.minimum(field.whole(part) * _OVERLAP, 1.0) * (posed.confidence[part] > 0)
+            left, top, across, down = cv2.boundingRect(((share > 0.02) & (picture[..., 3] > 2)).astype(np.uint8))
             if across == 0:
                 found.append(None)
                 continue
             area = (slice(top, top + down), slice(left, left + across))
-            layer = np.pad(layered[area] * share[area][..., None], ((1, 1), (1, 1), (0, 0)))
-            found.append(_CutOut(layer, (left - 1, top - 1)))
+            layer = np.rint(layered[area] * share[area][..., None]).astype(np.uint8)
+            found.append(_CutOut(np.pad(layer, ((1, 1), (1, 1), (0, 0))), (left - 1, top - 1)))
         return found
 
 
-def _place(cut: _CutOut, matrix: NDArray[np.float64], size: tuple[int, int]) -> tuple[Floats, tuple[slice, slice]]:
-    """A cut-out sent through `matrix` (reference px to window px): the layer and the part of the window it covers."""
+def _place(
+    cut: _CutOut, matrix: NDArray[np.float64], size: tuple[int, int], step: int
+) -> tuple[Floats, tuple[slice, slice]]:
+    """A cut-out sent through `matrix` (reference px to result px): float32 in 0..1, and the part of the result that it
+    covers, whose edges are multiples of `step` or the result's own."""
     height, width = cut.layer.shape[:2]
     moved = compose(matrix, np.array([[1.0, 0.0, cut.corner[0]], [0.0, 1.0, cut.corner[1]]]))
     corners = np.array([[0, 0], [width, 0], [0, height], [width, height]]) @ moved[:, :2].T + moved[:, 2]
-    low = np.clip(np.floor(corners.min(axis=0)).astype(int), 0, size)
-    high = np.clip(np.ceil(corners.max(axis=0)).astype(int) + 1, low, size)
+    low = np.clip(np.floor(corners.min(axis=0) / step).astype(int) * step, 0, size)
+    high = np.clip(np.ceil((corners.max(axis=0) + 1) / step).astype(int) * step, low, size)
     area = (slice(int(low[1]), int(high[1])), slice(int(low[0]), int(high[0])))
     across, down = int(high[0] - low[0]), int(high[1] - low[1])
     if not across or not down:
         return np.zeros((down, across, 4), np.float32), area
     here = compose(np.array([[1.0, 0.0, -low[0]], [0.0, 1.0, -low[1]]]), moved)
     placed = cv2.warpAffine(cut.layer, here, (across, down), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT)
-    return np.asarray(placed, dtype=np.float32), area
+    return np.asarray(placed, dtype=np.float32) / np.float32(255.0), area
 
 
-def _shares(posed: Posed, size: tuple[int, int], *, front: bool) -> Floats:
-    """How much each pixel belongs to each part: float32 (P, height, width), sums of at most 1.
+@dataclass(frozen=True)
+class Field:
+    """How much each point of a picture belongs to each part, sums of at most 1.
 
-    front: parts of larger rank win where parts lie over each other.
+    coarse: float32 (P, h, w), every `step` px. size: (width, height) of the picture, px.
     """
-    width, height = size
-    across, down = -(-width // _FIELD_STEP), -(-height // _FIELD_STEP)
-    columns = (np.arange(across, dtype=np.float32) + 0.5) * _FIELD_STEP - 0.5
-    rows = (np.arange(down, dtype=np.float32) + 0.5) * _FIELD_STEP - 0.5
-    near = np.stack([
-        _squared_distance(columns, rows, posed.starts[part], posed.ends[part]) / posed.radii_px[part] ** 2
-        for part in range(len(PARTS))
-    ])  # fmt: skip
-    if front:
-        near = near - _IN_FRONT * np.array([part.rank for part in PARTS], np.float32)[:, None, None]
-    near = np.where(posed.confidence[:, None, None] > 0, near, 1e3)
-    nearest = near.min(axis=0)
-    scores = np.exp(-_SHARPNESS * (near - nearest))
-    reach = 1.0 / (1.0 + np.exp(np.minimum(2.0 * (near - _REACH**2), 50.0)))
-    coarse = (scores / scores.sum(axis=0) * reach).astype(np.float32)
-    fine = [cv2.resize(plane, (across * _FIELD_STEP, down * _FIELD_STEP)) for plane in coarse]
-    return np.stack(fine)[:, :height, :width]
+
+    coarse: Floats
+    step: int
+    size: tuple[int, int]
+
+    @classmethod
+    def of(cls, posed: Posed, size: tuple[int, int], *, front: bool) -> Field:
+        """front: parts of larger rank win where parts lie over each other."""
+        step = max(1, -(-max(size) // _FIELD_POINTS))
+        columns, rows = ((np.arange(-(-length // step), dtype=np.float32) + 0.5) * step - 0.5 for length in size)
+        bones = zip(posed.starts, posed.ends, strict=True)
+        distances = [_squared_distance(columns, rows, start, end) for start, end in bones]
+        near = np.stack(distances) / np.square(posed.radii_px, dtype=np.float32)[:, None, None]
+        if front:
+            near -= _IN_FRONT * np.array([part.rank for part in PARTS], np.float32)[:, None, None]
+        near = np.where(posed.confidence[:, None, None] > 0, near, np.float32(1e3))
+        scores = np.exp(-_SHARPNESS * (near - near.min(axis=0)))
+        reach = 1.0 / (1.0 + np.exp(np.minimum(2.0 * (near - _REACH**2), 50.0)))
+        return cls((scores / scores.sum(axis=0) * reach).astype(np.float32), step, size)
+
+    def whole(self, part: int) -> Floats:
+        """One part over the whole picture: float32 (height, width)."""
+        return self._fine(self.coarse[part])
+
+    def mixed(self, factors: Floats) -> Floats:
+        """The sum over the parts times `factors` (P,): float32 (height, width)."""
+        return self._fine(np.tensordot(factors, self.coarse, axes=1))
+
+    def within(self, part: int, area: tuple[slice, slice]) -> Floats:
+        """One part in an area whose edges are multiples of `step`, or the picture's."""
+        rows, columns = (slice(each.start // self.step, -(-each.stop // self.step)) for each in area)
+        fine = self._fine(self.coarse[part, rows, columns])
+        return fine[: area[0].stop - area[0].start, : area[1].stop - area[1].start]
+
+    def _fine(self, plane: Floats) -> Floats:
+        height, width = plane.shape
+        fine = cv2.resize(np.ascontiguousarray(plane), (width * self.step, height * self.step))
+        return np.asarray(fine, dtype=np.float32)[: self.size[1], : self.size[0]]
 
 
 def _squared_distance(columns: Floats, rows: Floats, start: NDArray[np.float64], end: NDArray[np.float64]) -> Floats:

@@ -1,0 +1,61 @@
+"""Fine detail comes from the draft, everything else from the network."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from services.common.puppet import add_detail
+
+Floats = NDArray[np.float32]
+SIDE = 128
+
+
+def _figure(colour: Floats) -> Floats:
+    """A disc of these colours (S, S, 3)."""
+    y, x = np.mgrid[: len(colour), : len(colour)] / len(colour) - 0.5
+    alpha = np.clip((0.4 - np.hypot(x, y)) * len(colour) / 2, 0, 1)
+    return np.dstack([colour, alpha]).astype(np.float32)
+
+
+def _stripes(side: int, period_px: float) -> Floats:
+    wave = 0.5 + 0.2 * np.sin(2 * np.pi * np.arange(side) / period_px)
+    return np.repeat(np.tile(wave, (side, 1))[..., None], 3, axis=2).astype(np.float32)
+
+
+def test_a_dull_picture_gets_the_detail_of_the_draft() -> None:
+    flat, striped = _figure(np.full((SIDE, SIDE, 3), 0.5, np.float32)), _figure(_stripes(SIDE, 4.0))
+    result = add_detail(flat, striped, 256)
+    middle = (slice(50, 78), slice(50, 78))
+    assert np.std(result[middle][..., 0]) > 0.8 * np.std(striped[middle][..., 0])
+    assert abs(result[middle][..., :3].mean() - 0.5) < 0.01
+    assert np.array_equal(result[..., 3], flat[..., 3])
+
+
+def test_the_same_picture_stays_nearly_the_same_and_coarse_differences_do_not_come_through() -> None:
+    picture = _figure(np.asarray(cv2.GaussianBlur(_stripes(SIDE, 40.0), (0, 0), 4), np.float32))
+    assert np.abs(add_detail(picture, picture, 256) - picture)[picture[..., 3] > 0.5].max() < 0.03
+    other = picture.copy()
+    other[..., :3] += 0.3
+    changed = add_detail(picture, other, 256)
+    assert np.abs(changed - picture)[picture[..., 3] > 0.5].max() < 0.03
+
+
+def test_the_outline_is_no_detail() -> None:
+    flat = _figure(np.full((SIDE, SIDE, 3), 0.8, np.float32))
+    result = add_detail(flat, flat, 256)
+    assert np.abs(result[..., :3] - 0.8)[flat[..., 3] > 0.02].max() < 0.01
+
+
+def test_a_larger_draft_makes_a_larger_window() -> None:
+    flat, striped = _figure(np.full((64, 64, 3), 0.5, np.float32)), _figure(_stripes(SIDE, 4.0))
+    result = add_detail(flat, striped, 128)
+    assert result.shape == (SIDE, SIDE, 4)
+    assert np.std(result[50:78, 50:78, 0]) > 0.1
+
+
+def test_where_the_draft_has_nobody_nothing_changes() -> None:
+    picture = _figure(_stripes(SIDE, 4.0))
+    empty = np.zeros_like(picture)
+    assert np.array_equal(add_detail(picture, empty, 256), picture)
