@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
 from gateway.resources import StageProgress, StageState
 
-SOURCE, TARGET, RESULT = "source", "target", "result"
+SOURCE, TARGET, RESULT, BACKGROUND = "source", "target", "result", "background"
 
 STUDY_STAGES: Final = ("download", "pose", "camera")
 TARGET_STAGES: Final = (*STUDY_STAGES, "segmentation", "plate", "training")
@@ -59,9 +60,16 @@ class Board:
     measured: dict[str, float] = field(default_factory=dict)
 
     @classmethod
-    def plan(cls, preset: str, rates: dict[str, float], *, with_training: bool) -> Board:
-        """The stages of a transfer, in the order in which users see them."""
-        stages = [(SOURCE, stage) for stage in STUDY_STAGES]
+    def plan(
+        cls,
+        preset: str,
+        rates: dict[str, float],
+        *,
+        with_training: bool,
+        further: Sequence[tuple[str, str]] = (),
+    ) -> Board:
+        """The stages of a transfer, in the order in which users see them; `further` ones after the source's."""
+        stages = [*((SOURCE, stage) for stage in STUDY_STAGES), *further]
         if with_training:
             stages += [(TARGET, stage) for stage in TARGET_STAGES]
         stages += [(RESULT, stage) for stage in RESULT_STAGES]
@@ -129,14 +137,14 @@ class Board:
     def remaining_seconds(self) -> float:
         """Source and target are studied side by side, then comes the result. -1 while a length is unknown."""
         now = time.monotonic()
-        sums = {SOURCE: 0.0, TARGET: 0.0, RESULT: 0.0}
+        sums = {SOURCE: 0.0, TARGET: 0.0, RESULT: 0.0, BACKGROUND: 0.0}
         for (role, stage), entry in self.entries.items():
             if entry.progress.state is StageState.SUCCEEDED:
                 continue
             if not entry.progress.total:
                 return -1.0
             sums[role] += self._stage_remaining(stage, entry, now)
-        return round(max(sums[SOURCE], sums[TARGET]) + sums[RESULT], 1)
+        return round(max(sums[SOURCE] + sums[BACKGROUND], sums[TARGET]) + sums[RESULT], 1)
 
     def _stage_remaining(self, stage: str, entry: _Entry, now: float) -> float:
         prior = self.rates.get(self._rate_key(stage), 0.05)

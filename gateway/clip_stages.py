@@ -8,7 +8,8 @@ from typing import Any
 
 from understudy.v1 import downloader_pb2, pose_pb2, segmentation_pb2, types_pb2
 
-from gateway.board import RESULT, RESULT_STAGES, TARGET, Board
+from gateway.backgrounds import parse_background
+from gateway.board import BACKGROUND, RESULT, RESULT_STAGES, SOURCE, TARGET, Board
 from gateway.clients import StageCaller, StageClients
 from gateway.config import GatewaySettings
 from gateway.messages import one_error, to_message, to_messages, to_resource
@@ -80,6 +81,44 @@ class ClipStages:
         )
         self._board.finish(role, "pose")
         return ingested, pose_shards, answer
+
+    async def backdrop(self, study: Study, background: str, clip: Clip | None) -> Study:
+        """The source's study with what it brings for what is behind the performer."""
+        wanted = parse_background(background)
+        if wanted.kind == "source":
+            mattes, plate = await self.separate(study, SOURCE)
+            refs = [plate.artifact, *mattes]
+            warnings = [f"source: {warning}" for warning in plate.warnings]
+        elif clip is not None:
+            ingested = await self._ingest_background(clip)
+            refs = [ingested.artifact, *(shard.artifact for shard in ingested.shards)]
+            warnings = []
+        else:
+            return study
+        made = [to_resource(ref) for ref in refs]
+        return study.model_copy(
+            update={"backdrop": made[0], "backdrop_refs": made, "warnings": [*study.warnings, *warnings]}
+        )
+
+    async def _ingest_background(self, clip: Clip) -> types_pb2.Clip:
+        ingested = types_pb2.Clip()
+
+        def on_update(update: downloader_pb2.IngestResponse) -> None:
+            if update.HasField("progress"):
+                self._board.update(BACKGROUND, "download", update.progress.done, update.progress.total)
+            elif update.HasField("clip"):
+                ingested.CopyFrom(update.clip)
+
+        self._board.begin(BACKGROUND, "download")
+        request = downloader_pb2.IngestRequest(min_frames=1)
+        if clip.upload_sha256:
+            request.upload_sha256 = clip.upload_sha256
+        else:
+            request.url = clip.url
+        await self._call.stream(self._clients.downloader.Ingest, request, "download", on_update)
+        self._board.update(BACKGROUND, "download", ingested.frame_count, ingested.frame_count)
+        self._board.finish(BACKGROUND, "download")
+        return ingested
 
     async def separate(
         self, study: Study, role: str

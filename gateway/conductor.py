@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass, field
 from typing import ParamSpec, TypeVar
 
+from gateway.backgrounds import further_stages, parse_background
 from gateway.board import Board
 from gateway.clients import StageClients
 from gateway.config import GatewaySettings
@@ -62,6 +63,7 @@ class Conductor:
         clip = await self._kept(self._database.clip, use.clip_id)
         with _naming("source", clip):
             study = await live.pipeline.study(clip, use, "source")
+        study = await self._with_backdrop(live, study)
         self._note(live, study.refs(), study.warnings)
         return study
 
@@ -89,9 +91,9 @@ class Conductor:
         self._note(live, [driven.track], driven.warnings)
         return driven
 
-    async def render(self, transfer_id: str, trained: Trained, driven: Driven) -> Rendered:
+    async def render(self, transfer_id: str, source: Study, trained: Trained, driven: Driven) -> Rendered:
         live = await self._open(transfer_id)
-        rendered = await live.pipeline.render(trained.performer, driven)
+        rendered = await live.pipeline.render(source, trained, driven)
         self._note(live, rendered.shards, [])
         return rendered
 
@@ -184,7 +186,8 @@ class Conductor:
         transfer = await self._kept(self._database.transfer, transfer_id)
         rates = await self._kept(self._database.stage_rates)
         preset = transfer.options.preset or "preview"
-        board = Board.plan(preset, rates, with_training=transfer.target is not None)
+        further = further_stages(transfer.options.background)
+        board = Board.plan(preset, rates, with_training=transfer.target is not None, further=further)
         board.restore(transfer.stages)
         pipeline = Pipeline(self._settings, self._clients, board, transfer_id, transfer.options)
         live = _Live(transfer, board, pipeline, time.monotonic(), transfer.elapsed_seconds)
@@ -193,6 +196,15 @@ class Conductor:
             live.saver = asyncio.create_task(self._keep_saving(live))
         self._live[transfer_id] = live
         return live
+
+    async def _with_backdrop(self, live: _Live, study: Study) -> Study:
+        background = live.transfer.options.background
+        clip_id = parse_background(background).clip_id
+        if not clip_id:
+            return await live.pipeline.backdrop(study, background, None)
+        clip = await asyncio.to_thread(self._database.clip, clip_id)
+        with _naming("background", clip):
+            return await live.pipeline.backdrop(study, background, clip)
 
     async def _keep_saving(self, live: _Live) -> None:
         while True:

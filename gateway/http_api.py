@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import PurePosixPath
 from typing import Annotated
 from urllib.parse import urlsplit
 
@@ -193,10 +194,9 @@ def _add_transfers(app: FastAPI, understudy: Understudy) -> None:
 
     @app.get("/v1/transfers/{transfer_id}/result", tags=["transfers"])
     async def result(transfer_id: str, output: str = "") -> FileResponse:
-        """The file, ranges included. output: "mp4", "gif", "webm" or "side_by_side"; empty is the first."""
+        """The file, ranges included. output: "mp4", "gif", "webm", "png" or "side_by_side"; empty is the first."""
         path, found = await understudy.result_file(transfer_id, output)
-        suffix = "mp4" if found.name == "side_by_side" else found.name
-        name = f"understudy-{transfer_id[:8]}-{found.name}.{suffix}"
+        name = f"understudy-{transfer_id[:8]}-{found.name}{PurePosixPath(found.object_name).suffix}"
         return FileResponse(path, media_type=found.media_type, filename=name, content_disposition_type="inline")
 
     @app.post("/v1/transfers/{transfer_id}/cancel", tags=["transfers"])

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 
 from understudy.v1 import normalization_pb2, renderer_pb2, trainer_pb2, types_pb2
 
+from gateway.backgrounds import to_background
 from gateway.board import RESULT, TARGET, Board
 from gateway.clients import StageClients
 from gateway.clip_stages import ClipStages
@@ -77,15 +78,19 @@ class Pipeline(ClipStages):
             warnings=list(answer.warnings),
         )
 
-    async def render(self, performer: Ref, driven: Driven) -> Rendered:
+    async def render(self, source: Study, trained: Trained, driven: Driven) -> Rendered:
+        background = to_background(self._options.background, self._options.camera, source, trained.study)
         self._board.begin(RESULT, "rendering", driven.frame_count)
         firsts = range(0, driven.frame_count, SHARD_FRAMES)
-        shards = await self._in_parallel([self._render(performer, driven, first) for first in firsts])
+        shards = await self._in_parallel(
+            [self._render(trained.performer, driven, first, background) for first in firsts]
+        )
         self._board.finish(RESULT, "rendering")
         return Rendered(shards=[to_resource(shard) for shard in shards])
 
     async def encode(self, source: Study, driven: Driven, rendered: Rendered) -> Encoded:
-        formats = self._options.formats or ["mp4"]
+        transparent = self._options.background == "transparent"
+        formats = self._options.formats or ["webm" if transparent else "mp4"]
         wanted: list[tuple[str, str, str]] = [(name, name, "result") for name in formats]
         if self._options.side_by_side:
             wanted.append(("side_by_side", "mp4", "side_by_side"))
@@ -125,7 +130,9 @@ class Pipeline(ClipStages):
         self._board.finish(TARGET, "training")
         return performer
 
-    async def _render(self, performer: Ref, driven: Driven, first: int) -> types_pb2.ArtifactRef:
+    async def _render(
+        self, performer: Ref, driven: Driven, first: int, background: renderer_pb2.Background | None
+    ) -> types_pb2.ArtifactRef:
         count = min(SHARD_FRAMES, driven.frame_count - first)
         async with self._shards_at_once:
             answer = await self._call.unary(
@@ -135,6 +142,7 @@ class Pipeline(ClipStages):
                     driven_track=to_message(driven.track),
                     first_frame=first,
                     frame_count=count,
+                    background=background,
                 ),
                 "rendering",
             )

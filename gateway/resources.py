@@ -12,9 +12,11 @@ from services.common.subject import parse_subject
 
 Preset = Literal["", "draft", "preview", "standard", "hd"]
 Normalization = Literal["", "global", "limbs"]
-Format = Literal["mp4", "gif", "webm"]
+Format = Literal["mp4", "gif", "webm", "png"]
 
-MEDIA_TYPES = {"mp4": "video/mp4", "gif": "image/gif", "webm": "video/webm", "side_by_side": "video/mp4"}
+MEDIA_TYPES = {
+    "mp4": "video/mp4", "gif": "image/gif", "webm": "video/webm", "png": "application/zip", "side_by_side": "video/mp4",
+}  # fmt: skip
 
 
 def now() -> str:
@@ -120,6 +122,8 @@ class TransferOptions(_Model):
     iterations: int = Field(default=0, ge=0, le=1_000_000)
     seed: int = Field(default=0, ge=0)
     performer_name: str = Field(default="", max_length=100)
+    background: str = Field(default="", max_length=200)
+    camera: str = Field(default="", max_length=20)
 
 
 class TransferRequest(_Model):

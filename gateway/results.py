@@ -25,9 +25,13 @@ class Study(BaseModel):
     valid_frame_count: int
     upload_sha256: str
     warnings: list[str]
+    backdrop: Ref | None = None
+    """Clip or plate that a source brings for what is behind the performer."""
+    backdrop_refs: list[Ref] = []
 
     def refs(self) -> list[Ref]:
-        return [self.clip, *self.shards, *self.pose_shards, self.track, self.camera]
+        own = [self.clip, *self.shards, *self.pose_shards, self.track, self.camera]
+        return [*own, *self.backdrop_refs]
 
 
 class Trained(BaseModel):

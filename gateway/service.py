@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from gateway.backgrounds import check_together, parse_background
 from gateway.clients import StageClients
 from gateway.conductor import Conductor
 from gateway.config import GatewaySettings
@@ -220,6 +221,11 @@ class Understudy:
                     f"the end, {use.end_seconds:g} s, is not after the start, {use.start_seconds:g} s",
                     start_seconds=use.start_seconds, end_seconds=use.end_seconds,
                 )  # fmt: skip
+        options = request.options
+        background = parse_background(options.background)
+        check_together(options.background, options.camera, options.formats)
+        if background.clip_id:
+            self._database.clip(background.clip_id)
         performer_id = self._database.performer(request.performer).id if request.performer else ""
         transfer = Transfer(
             id=uuid.uuid4().hex,
@@ -227,7 +233,7 @@ class Understudy:
             source=request.source,
             target=request.target,
             performer_id=performer_id,
-            options=request.options,
+            options=options.model_copy(update={"background": str(background)}),
         )
         begun = self._database.add_transfer(transfer)
         return begun, begun.id != transfer.id
@@ -235,7 +241,8 @@ class Understudy:
     def _delete_clip(self, clip_id: str) -> None:
         clip = self._database.clip(clip_id)
         for transfer in self._database.active_transfers():
-            if clip_id in {transfer.source.clip_id, transfer.target.clip_id if transfer.target else ""}:
+            behind = parse_background(transfer.options.background).clip_id
+            if clip_id in {transfer.source.clip_id, transfer.target.clip_id if transfer.target else "", behind}:
                 raise Conflict(f"transfer {transfer.id} is using clip {clip_id}: cancel it first", id=clip_id)
         self._database.delete_clip(clip_id)
         if clip.upload_sha256 and not self._database.clips_of_upload(clip.upload_sha256):

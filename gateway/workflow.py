@@ -157,7 +157,7 @@ async def _attempt(transfer_id: str) -> dict[str, Any]:
     driven = await _normalize(transfer_id, source, performer)
     if "failure" in driven:
         return driven
-    rendered = await _render(transfer_id, performer, driven)
+    rendered = await _render(transfer_id, source, performer, driven)
     if "failure" in rendered:
         return rendered
     return await _encode(transfer_id, source, driven, rendered)
@@ -211,9 +211,12 @@ async def _normalize(transfer_id: str, source: dict[str, Any], performer: dict[s
 
 
 @DBOS.step()
-async def _render(transfer_id: str, performer: dict[str, Any], driven: dict[str, Any]) -> dict[str, Any]:
-    trained, dance = Trained.model_validate(performer), Driven.model_validate(driven)
-    return await _answer(transfer_id, lambda conductor: conductor.render(transfer_id, trained, dance))
+async def _render(
+    transfer_id: str, source: dict[str, Any], performer: dict[str, Any], driven: dict[str, Any]
+) -> dict[str, Any]:
+    study, trained = Study.model_validate(source), Trained.model_validate(performer)
+    dance = Driven.model_validate(driven)
+    return await _answer(transfer_id, lambda conductor: conductor.render(transfer_id, study, trained, dance))
 
 
 @DBOS.step()

@@ -11,16 +11,18 @@ from typing import Annotated, NoReturn
 import typer
 from rich.console import Console
 
+from gateway.backgrounds import FORMS as FORMS_OF_BACKGROUND
 from gateway.cli.display import Display, JsonDisplay, TerminalDisplay, duration
 from gateway.cli.exits import Exit, exit_code
 from gateway.cli.home import Home
+from gateway.cli.options import person, with_background
 from gateway.cli.people import show_people
 from gateway.cli.resources import HomeOption, JsonOption, resource_app, transfers_app
 from gateway.cli.stack import Stack
-from gateway.cli.transfer import Job, Part, interruptible, run_transfer
-from gateway.resources import Transfer, TransferOptions
+from gateway.cli.transfer import ENDINGS, Job, Part, formats_of, interruptible, run_transfer
+from gateway.resources import Transfer
 from services.common.errors import InvalidOption, UnderstudyError
-from services.common.subject import FORMS, parse_subject
+from services.common.subject import FORMS
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -61,7 +63,7 @@ def _say(as_json: bool, message: str, reason: str, metadata: dict[str, str] | No
 def transfer(
     source: Annotated[str, typer.Argument(help="Video of the dance: a file or an http(s) address.")],
     target: Annotated[str, typer.Argument(help="Video of the person who shall dance it.")] = "",
-    output: Annotated[Path, typer.Option("-o", "--output", help="Result: .mp4, .webm or .gif.")] = Path("out.mp4"),
+    output: Annotated[Path, typer.Option("-o", "--output", help=f"Result: {ENDINGS}.")] = Path("out.mp4"),
     performer: Annotated[str, typer.Option(help="A trained performer's name or id, instead of TARGET.")] = "",
     preset: Annotated[str, typer.Option(help="draft (no training), preview, standard or hd.")] = "preview",
     mode: Annotated[str, typer.Option(help="How the dance is fitted to the body: global or limbs.")] = "global",
@@ -74,6 +76,8 @@ def transfer(
     target_max_frames: Annotated[int, typer.Option(min=0, help="Most frames of the target.")] = 0,
     source_person: Annotated[str, typer.Option(help=f"Whom to follow: {FORMS}.")] = "",
     target_person: Annotated[str, typer.Option(help="The same for the target.")] = "",
+    background: Annotated[str, typer.Option(help=f"Behind the dancer: {FORMS_OF_BACKGROUND}.")] = "plate",
+    camera: Annotated[str, typer.Option(help="steady, or moving as the target's (or source's) did.")] = "steady",
     name: Annotated[str, typer.Option(help="Name for the new performer.")] = "",
     iterations: Annotated[int, typer.Option(min=0, help="Training iterations; 0 is the preset's.")] = 0,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the training.")] = 0,
@@ -83,26 +87,21 @@ def transfer(
     """Makes TARGET dance SOURCE's dance."""
     _one_of("--preset", preset, PRESETS)
     _one_of("--mode", mode, MODES)
+    behind, options = with_background(
+        background,
+        {
+            "preset": preset, "normalization": mode, "formats": formats_of(output), "side_by_side": side_by_side,
+            "iterations": iterations, "seed": seed, "performer_name": name, "camera": camera,
+        },
+    )  # fmt: skip
+    dancer, performing = person("--source-person", source_person), person("--target-person", target_person)
     job = Job(
-        Part(source, start, end, max_frames, _person("--source-person", source_person)),
-        Part(target, target_start, target_end, target_max_frames, _person("--target-person", target_person))
-        if target
-        else None,
+        Part(source, start, end, max_frames, dancer),
+        Part(target, target_start, target_end, target_max_frames, performing) if target else None,
         performer,
         output,
-        TransferOptions.model_validate(
-            {
-                "preset": preset,
-                "normalization": mode,
-                "formats": [output.suffix.lower().lstrip(".")] if output.suffix else [],
-                "side_by_side": side_by_side,
-                "iterations": iterations,
-                "seed": seed,
-                "performer_name": name,
-            }
-        )
-        if output.suffix.lower() in {".mp4", ".gif", ".webm"}
-        else TransferOptions(),
+        options,
+        behind,
     )
     display: Display = JsonDisplay() if as_json else TerminalDisplay(Console(stderr=True, highlight=False))
     with display:
@@ -179,13 +178,6 @@ def demo(folder: Path, home: HomeOption = None) -> None:
     from gateway.cli.demo import run_demo
 
     run_demo(folder, home)
-
-
-def _person(option: str, text: str) -> str:
-    try:
-        return str(parse_subject(text))
-    except InvalidOption as error:
-        raise InvalidOption(f"{option} {text}: {error.message}", option=option) from error
 
 
 def _one_of(option: str, value: str, choices: tuple[str, ...]) -> None:

@@ -32,7 +32,9 @@ from services.common.errors import (
     by_reason,
 )
 
-FORMATS = ("mp4", "gif", "webm")
+FORMATS = {"mp4": "mp4", "webm": "webm", "gif": "gif", "zip": "png"}
+"""Ending of a result's name -> format."""
+ENDINGS = ", ".join(f".{ending}" for ending in FORMATS)
 
 
 @dataclass(frozen=True)
@@ -61,24 +63,31 @@ class Part:
 
 @dataclass(frozen=True)
 class Job:
-    """One run of the command. Exactly one of `target` and `performer` is given."""
+    """One run of the command. Exactly one of `target` and `performer` is given. background: a picture or video."""
 
     source: Part
     target: Part | None
     performer: str
     output: Path
     options: TransferOptions = field(default_factory=TransferOptions)
+    background: Part | None = None
 
     @property
     def side_by_side_path(self) -> Path:
         return self.output.with_name(f"{self.output.stem}-side-by-side.mp4")
 
 
+def formats_of(output: Path) -> list[str]:
+    """The format that the result's name asks for; none where `check_job` will refuse it."""
+    ending = FORMATS.get(output.suffix.lower().lstrip("."))
+    return [ending] if ending else []
+
+
 def check_job(job: Job) -> None:
     """Finds what can be found before anything is started. Raises the error that says what to change."""
     if (job.target is None) == (not job.performer):
         raise InvalidOption("give a TARGET video, or --performer NAME of one that is trained")
-    for part, role in ((job.source, ""), (job.target, "target-")):
+    for part, role in ((job.source, ""), (job.target, "target-"), (job.background, "background-")):
         if part is None:
             continue
         if not part.is_url:
@@ -87,7 +96,7 @@ def check_job(job: Job) -> None:
             raise InvalidOption(
                 f"--{role}end {part.end_seconds:g} is not after --{role}start {part.start_seconds:g}: give a later end"
             )
-    check_output(job.output, FORMATS)
+    check_output(job.output, tuple(FORMATS))
 
 
 def run_transfer(job: Job, home_path: Path | None, display: Display) -> Transfer:
@@ -193,11 +202,14 @@ def bringing_clips(client: GatewayClient) -> Iterator[BroughtClips]:
 
 
 def _request(job: Job, clips: BroughtClips, request_id: str) -> TransferRequest:
+    options = job.options
+    if job.background is not None:
+        options = options.model_copy(update={"background": f"clip:{clips.bring(job.background)}"})
     return TransferRequest(
         source=job.source.use(clips.bring(job.source)),
         target=job.target.use(clips.bring(job.target)) if job.target is not None else None,
         performer=job.performer,
-        options=job.options,
+        options=options,
         request_id=request_id,
     )
 
@@ -262,7 +274,8 @@ def _request_id(job: Job) -> str:
             return None
         return [_digest(part), part.start_seconds, part.end_seconds, part.max_frames, part.subject]
 
-    facts = [name(job.source), name(job.target), job.performer, job.options.model_dump(mode="json")]
+    options = job.options.model_dump(mode="json")
+    facts = [name(job.source), name(job.target), job.performer, options, name(job.background)]
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
 
 

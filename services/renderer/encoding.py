@@ -16,10 +16,10 @@ from numpy.typing import NDArray
 from services.common.artifacts import Artifact, ArtifactRef, Artifacts, ArtifactWriter, Facts, Recipe
 from services.common.draw import draw_pose
 from services.common.errors import InvalidInput, InvalidOption
-from services.common.shards import FrameReader, ShardEntry, shard_entries
+from services.common.shards import MATTES_NAME, FrameReader, ShardEntry, shard_entries
 from services.common.stage import Job
 from services.common.tracks import PoseTrack
-from services.common.video import VideoFormat, write_video
+from services.common.video import ALPHA_FORMATS, VideoFormat, write_video
 from services.renderer.worker import performed_frames
 
 Picture = NDArray[np.uint8]
@@ -97,10 +97,11 @@ class Encoder:
         rate = Fraction(int(clip.facts["frame_rate"]["numerator"]), int(clip.facts["frame_rate"]["denominator"]))
         rendered = self._rendered(request, first, len(poses), job)
         if request.layout == "side_by_side":
+            rendered = _over_backdrop(rendered)
             source = FrameReader(self._artifacts, shard_entries(clip.facts))
             track = self._track(request.source_track) if request.source_track is not None else None
             rendered = _side_by_side(rendered, source.frames(first, first + len(poses)), driven, poses, track)
-        name = f"video.{request.video_format}"
+        name = "frames.zip" if request.video_format == "png" else f"video.{request.video_format}"
         with tempfile.TemporaryDirectory(prefix="understudy-encode-") as folder:
             path = Path(folder) / name
             written = write_video(
@@ -130,16 +131,23 @@ class Encoder:
         return PoseTrack.from_arrays(self._artifacts.open(ref).read_arrays("track.safetensors"))
 
     def _rendered(self, request: EncodeRequest, first: int, count: int, job: Job) -> Iterator[tuple[int, Picture]]:
-        entries = []
-        for ref in request.rendered_shards:
-            facts = self._artifacts.open(ref).facts
-            entries.append(ShardEntry(ref, int(facts["first_frame"]), int(facts["frame_count"])))
+        shards = [self._artifacts.open(ref) for ref in request.rendered_shards]
+        entries = [
+            ShardEntry(each.ref, int(each.facts["first_frame"]), int(each.facts["frame_count"])) for each in shards
+        ]
+        transparent = any(each.facts.get("has_alpha", False) for each in shards)
+        if transparent and request.layout == "result" and request.video_format not in ALPHA_FORMATS:
+            raise InvalidOption(
+                f"{request.video_format} cannot be transparent: choose webm, or png for a zip of pictures",
+                format=request.video_format,
+            )
+        alphas = FrameReader(self._artifacts, entries, object_name=MATTES_NAME)
         expected = first
         for index, picture in FrameReader(self._artifacts, entries).frames(first, first + count):
             job.check()
             if index != expected:
                 break
-            yield index, picture
+            yield index, np.dstack([picture, alphas.frame(index)]) if transparent else picture
             expected += 1
             job.progress(expected - first, count, "frames")
         if expected != first + count:
@@ -148,6 +156,15 @@ class Encoder:
 
 def _audio(clip: Artifact) -> Path | None:
     return clip.local_path("audio.mka") if clip.facts["has_audio"] else None
+
+
+def _over_backdrop(rendered: Iterator[tuple[int, Picture]]) -> Iterator[tuple[int, Picture]]:
+    """Pictures with alpha, laid over the panels' grey."""
+    for index, picture in rendered:
+        if picture.shape[2] == 4:
+            cover = picture[..., 3:].astype(np.float32) / 255.0
+            picture = np.rint(picture[..., :3] * cover + _BACKDROP * (1.0 - cover)).astype(np.uint8)
+        yield index, picture
 
 
 def _side_by_side(

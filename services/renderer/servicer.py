@@ -9,7 +9,9 @@ import grpc
 from understudy.v1 import renderer_pb2, renderer_pb2_grpc
 
 from services.common import rpc
+from services.common.artifacts import ArtifactRef
 from services.common.stage import Done, Progress, StageRunner
+from services.renderer.backdrop import PLATE, Backdrop
 from services.renderer.encoding import Encoder, encode_request, video_recipe
 from services.renderer.worker import Renderer, RenderRequest, rendered_recipe
 
@@ -33,6 +35,7 @@ class RendererServicer(renderer_pb2_grpc.RendererServiceServicer):
             rpc.expect_kind(rpc.to_ref(request.driven_track), "driven_track"),
             request.first_frame,
             request.frame_count,
+            _backdrop(request.background) if request.HasField("background") else PLATE,
         )
         done = await self._runner.result(
             rendered_recipe(order), lambda job, writer: self._renderer.render(order, job, writer)
@@ -57,3 +60,24 @@ class RendererServicer(renderer_pb2_grpc.RendererServiceServicer):
                 yield renderer_pb2.EncodeVideoResponse(progress=rpc.from_progress(event))
             elif isinstance(event, Done):
                 yield renderer_pb2.EncodeVideoResponse(video=rpc.from_artifact(event.artifact, renderer_pb2.Video))
+
+
+def _backdrop(message: renderer_pb2.Background) -> Backdrop:
+    """Raises InvalidOption when kind and references do not fit together."""
+
+    given = {field.name: value for field, value in message.ListFields()}
+
+    def ref(name: str, kind: str) -> ArtifactRef | None:
+        return rpc.expect_kind(rpc.to_ref(given[name]), kind) if name in given else None
+
+    return Backdrop(
+        kind=message.kind or "plate",
+        colour=message.colour.lower(),
+        clip=ref("clip", "clip"),
+        plate=ref("plate", "plate"),
+        source_track=ref("source_track", "pose_track"),
+        source_camera=ref("source_camera", "camera_path"),
+        camera=ref("camera", "camera_path"),
+        camera_clip=ref("camera_clip", "clip"),
+        source_clip=ref("source_clip", "clip"),
+    )

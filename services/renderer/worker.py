@@ -12,17 +12,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from services.common.artifacts import ArtifactRef, Artifacts, ArtifactWriter, Facts, Recipe
-from services.common.camera import compose, resize
+from services.common.camera import compose, invert, resize
 from services.common.errors import DataCorrupted, InvalidOption, NoPersonFound
-from services.common.nn.layer import lay_over
+from services.common.nn.layer import cut_out, decontaminated, lay_over
 from services.common.nn.processors import available_cpus
 from services.common.nn.window import follow_window
-from services.common.shards import FRAMES_NAME, write_frames
+from services.common.shards import FRAMES_NAME, MATTES_NAME, encode_matte, matte_name, write_encoded, write_frames
 from services.common.stage import Job
 from services.common.tracks import PoseTrack
+from services.renderer.backdrop import PLATE, Backdrop
 from services.renderer.families import Windows, open_windows
+from services.renderer.scenery import Scenery, open_scenery
 
 Picture = NDArray[np.uint8]
+Window = NDArray[np.float32]
 
 # Raised whenever the same request would now give other bytes.
 VERSION = 2
@@ -39,6 +42,7 @@ class RenderRequest:
     driven_track: ArtifactRef
     first_frame: int
     frame_count: int
+    backdrop: Backdrop = PLATE
 
 
 def rendered_recipe(request: RenderRequest) -> Recipe:
@@ -52,8 +56,8 @@ def rendered_recipe(request: RenderRequest) -> Recipe:
         "rendered_shard",
         "rendering",
         VERSION,
-        {"performer": request.performer, "driven_track": request.driven_track},
-        {"first_frame": request.first_frame, "frame_count": request.frame_count},
+        {"performer": request.performer, "driven_track": request.driven_track, **request.backdrop.inputs()},
+        {"first_frame": request.first_frame, "frame_count": request.frame_count, **request.backdrop.options()},
     )
 
 
@@ -79,7 +83,7 @@ class _Stage:
     windows: Windows
     plate: Picture
     matrices: NDArray[np.float64]
-    valid: NDArray[np.bool_]
+    track: PoseTrack
 
 
 class Renderer:
@@ -90,6 +94,7 @@ class Renderer:
         self._threads = threads or available_cpus()
         self._lock = threading.Lock()
         self._ready: tuple[tuple[ArtifactRef, ArtifactRef], _Stage] | None = None
+        self._scenery: tuple[tuple[ArtifactRef, ArtifactRef, Backdrop], Scenery] | None = None
 
     def load(self) -> None:
         """Nothing: a performer is loaded with the first frames of it that are asked for."""
@@ -99,24 +104,45 @@ class Renderer:
 
         Raises NoPersonFound, DataCorrupted, and whatever stops `job`.
         """
+        transparent = request.backdrop.kind == "transparent"
         # One at a time: the network already uses every processor that it may.
         with self._lock:
             stage = self._set_up(request.performer, request.driven_track)
-            file = io.BytesIO()
-            count = write_frames(file, self._perform(stage, request, job))
-        writer.put_bytes(FRAMES_NAME, file.getvalue())
-        height, width = stage.plate.shape[:2]
+            scenery = self._set_scenery(request, stage)
+            if transparent:
+                count = _write_cut_outs(writer, self._cut_outs(stage, scenery, request, job))
+            else:
+                file = io.BytesIO()
+                count = write_frames(file, self._pictures(stage, scenery, request, job))
+                writer.put_bytes(FRAMES_NAME, file.getvalue())
         return {
             "first_frame": request.first_frame,
             "frame_count": request.frame_count,
             "rendered_count": count,
-            "width": width,
-            "height": height,
+            "width": scenery.width,
+            "height": scenery.height,
+            **({"has_alpha": True} if transparent else {}),
         }
 
-    def _perform(self, stage: _Stage, request: RenderRequest, job: Job) -> Iterator[tuple[int, Picture]]:
-        poses = performed_frames(stage.valid)
-        start = int(np.argmax(stage.valid))
+    def _pictures(
+        self, stage: _Stage, scenery: Scenery, request: RenderRequest, job: Job
+    ) -> Iterator[tuple[int, Picture]]:
+        clean = request.backdrop.kind != "plate"
+        for frame, pose, window in self._perform(stage, request, job):
+            matrix = compose(stage.matrices[pose], invert(scenery.view(frame, pose)))
+            yield frame, lay_over(scenery.behind(frame), decontaminated(window) if clean else window, matrix)
+
+    def _cut_outs(
+        self, stage: _Stage, scenery: Scenery, request: RenderRequest, job: Job
+    ) -> Iterator[tuple[int, Picture, Picture]]:
+        for frame, pose, window in self._perform(stage, request, job):
+            matrix = stage.matrices[pose]
+            yield frame, *cut_out(decontaminated(window), matrix, scenery.width, scenery.height)
+
+    def _perform(self, stage: _Stage, request: RenderRequest, job: Job) -> Iterator[tuple[int, int, Window]]:
+        """(frame, pose that it shows, its window) in order of the frames."""
+        poses = performed_frames(stage.track.valid)
+        start = int(np.argmax(stage.track.valid))
         first = max(request.first_frame, start)
         last = min(request.first_frame + request.frame_count, start + len(poses))
         if last <= first:
@@ -124,18 +150,23 @@ class Renderer:
         asked = poses[first - start : last - start]
         # A held pose is generated once; batches begin at the request's first pose, which makes them repeatable.
         shown = np.unique(asked)
-        pictures: dict[int, Picture] = {}
+        windows: dict[int, Window] = {}
         done = 0
         for begin in range(0, len(shown), stage.windows.batch):
             job.check()
             batch = shown[begin : begin + stage.windows.batch]
-            for pose, window in zip(batch, stage.windows(batch), strict=True):
-                pictures[int(pose)] = lay_over(stage.plate, window, stage.matrices[pose])
-            while done < len(asked) and int(asked[done]) in pictures:
-                yield first + done, pictures[int(asked[done])]
+            windows |= zip(batch.tolist(), stage.windows(batch), strict=True)
+            while done < len(asked) and int(asked[done]) in windows:
+                yield first + done, int(asked[done]), windows[int(asked[done])]
                 done += 1
                 job.progress(done, len(asked), "frames")
-            pictures = {pose: pictures[pose] for pose in pictures if done < len(asked) and pose >= asked[done]}
+            windows = {pose: windows[pose] for pose in windows if done < len(asked) and pose >= asked[done]}
+
+    def _set_scenery(self, request: RenderRequest, stage: _Stage) -> Scenery:
+        key = (request.performer, request.driven_track, request.backdrop)
+        if self._scenery is None or self._scenery[0] != key:
+            self._scenery = key, open_scenery(self._artifacts, request.backdrop, stage.plate, stage.track)
+        return self._scenery[1]
 
     def _set_up(self, performer_ref: ArtifactRef, track_ref: ArtifactRef) -> _Stage:
         refs = (performer_ref, track_ref)
@@ -156,6 +187,23 @@ class Renderer:
         size = (window.width, window.height)
         enlarge = resize(size, (windows.factor * size[0], windows.factor * size[1]))
         matrices = compose(enlarge, window.matrices)
-        stage = _Stage(windows, np.asarray(plate, dtype=np.uint8), matrices, track.valid)
+        stage = _Stage(windows, np.asarray(plate, dtype=np.uint8), matrices, track)
         self._ready = (refs, stage)
         return stage
+
+
+def _write_cut_outs(writer: ArtifactWriter, cut_outs: Iterator[tuple[int, Picture, Picture]]) -> int:
+    """Colour as frames, alpha as mattes. Returns how many."""
+    mattes: list[tuple[int, bytes]] = []
+
+    def colours() -> Iterator[tuple[int, Picture]]:
+        for frame, colour, alpha in cut_outs:
+            mattes.append((frame, encode_matte(alpha)))
+            yield frame, colour
+
+    frames, alphas = io.BytesIO(), io.BytesIO()
+    count = write_frames(frames, colours())
+    write_encoded(alphas, ((matte_name(frame), data) for frame, data in mattes))
+    writer.put_bytes(FRAMES_NAME, frames.getvalue())
+    writer.put_bytes(MATTES_NAME, alphas.getvalue())
+    return count

@@ -43,13 +43,16 @@ class Running:
     performer: ArtifactRef
     driven: ArtifactRef
 
-    async def render(self, first: int, count: int, **other: ArtifactRef) -> renderer_pb2.RenderFramesResponse:
+    async def render(
+        self, first: int, count: int, background: renderer_pb2.Background | None = None, **other: ArtifactRef
+    ) -> renderer_pb2.RenderFramesResponse:
         return await self.stub.RenderFrames(
             renderer_pb2.RenderFramesRequest(
                 performer=rpc.from_ref(self.performer),
                 driven_track=rpc.from_ref(other.get("driven", self.driven)),
                 first_frame=first,
                 frame_count=count,
+                background=background,
             )
         )
 

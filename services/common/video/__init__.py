@@ -6,9 +6,9 @@ from services.common.video.facts import Crop, Geometry, Orientation, Timing, Vid
 from services.common.video.limits import VideoLimits
 from services.common.video.probe import probe
 from services.common.video.sound import extract_audio
-from services.common.video.write import VideoFormat, WrittenVideo, write_video
+from services.common.video.write import ALPHA_FORMATS, VideoFormat, WrittenVideo, write_video
 
 __all__ = [
-    "RGB", "Crop", "DecodedFrame", "FrameStream", "Geometry", "Orientation", "RgbConverter", "Timing", "VideoFacts",
-    "VideoFormat", "VideoLimits", "WrittenVideo", "extract_audio", "probe", "read_frames", "write_video",
+    "ALPHA_FORMATS", "RGB", "Crop", "DecodedFrame", "FrameStream", "Geometry", "Orientation", "RgbConverter", "Timing",
+    "VideoFacts", "VideoFormat", "VideoLimits", "WrittenVideo", "extract_audio", "probe", "read_frames", "write_video",
 ]  # fmt: skip

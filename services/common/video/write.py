@@ -1,10 +1,11 @@
-"""Writing videos: H.264 in MP4, VP9 in WebM, GIF. The same frames always give the same bytes."""
+"""Writing videos: H.264 in MP4, VP9 in WebM, GIF, PNGs in a zip. The same frames always give the same bytes."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal, cast, get_args
 
@@ -21,15 +22,20 @@ from services.common.errors import InvalidInput, InvalidOption
 from services.common.video.colour import EXACT, RGB
 from services.common.video.gif import write_gif
 from services.common.video.marking import DIGITAL_SOURCE_TYPE, mark_file
+from services.common.video.pictures import write_pictures
 from services.common.video.sound import Samples, SoundEncoder, read_samples
 
-VideoFormat = Literal["mp4", "webm", "gif"]
+VideoFormat = Literal["mp4", "webm", "gif", "png"]
+ALPHA_FORMATS = ("webm", "png")
+"""Formats that keep a fourth channel."""
 
 _ENCODER_THREADS = 4
 """Fixed: x264's choices depend on the number of threads, and the same frames must give the same bytes anywhere."""
 _X264 = {"preset": "veryfast", "crf": "18", "profile": "high", "x264-params": "open-gop=0"}
 _VP9 = {"crf": "24", "b": "0", "deadline": "realtime", "cpu-used": "7", "row-mt": "1", "tile-columns": "2",
         "auto-alt-ref": "1", "lag-in-frames": "16"}  # fmt: skip
+_VP9_ALPHA = {"auto-alt-ref": "0", "lag-in-frames": "0"}
+"""Alpha is a second stream that must stay in step with the first: no frames that are not shown."""
 _SOUND_RATE = 48_000
 _SOUND_LEAD_SECONDS = 0.5
 """Sound is encoded this far ahead of the picture, so that players find both close together."""
@@ -57,7 +63,9 @@ def write_video(
     title: str = "",
     synthetic: str = "",
 ) -> WrittenVideo:
-    """Encodes RGB uint8 frames (H, W, 3), all of one size, at an exact rate.
+    """Encodes RGB uint8 frames (H, W, 3), all of one size, at an exact rate; WebM and PNG also RGBA (H, W, 4).
+
+    PNG is a zip of numbered pictures. RGBA is colour that is not multiplied by alpha.
 
     `audio_path` is a sound file whose sample at `audio_start_seconds` belongs to the first frame; it is cut at the last
     frame's end, and GIF leaves it out. Odd sizes are padded to even ones by repeating the last row or column. When
@@ -65,10 +73,11 @@ def write_video(
     Raises InvalidOption (unknown format), InvalidInput (no frames, frames of several sizes).
     """
     if video_format not in get_args(VideoFormat):
-        raise InvalidOption(f'there is no format "{video_format}"; choose mp4, webm or gif', format=video_format)
-    checked = _Checked(frames)
-    if video_format == "gif":
-        width, height = write_gif(checked, path, rate)
+        raise InvalidOption(f'there is no format "{video_format}"; choose mp4, webm, gif or png', format=video_format)
+    checked = _Checked(frames, (3, 4) if video_format in ALPHA_FORMATS else (3,))
+    if video_format in {"gif", "png"}:
+        write = write_gif if video_format == "gif" else partial(write_pictures, synthetic=synthetic)
+        width, height = write(checked, path, rate)
         has_audio = False
     else:
         width, height = _write_stream(
@@ -83,15 +92,17 @@ def write_video(
 class _Checked:
     """Counts frames and holds them to the first one's size; nothing is an error too."""
 
-    def __init__(self, frames: Iterable[RGB]) -> None:
-        self._frames = frames
+    def __init__(self, frames: Iterable[RGB], channels: tuple[int, ...]) -> None:
+        self._frames, self._channels = frames, channels
         self.count = 0
 
     def __iter__(self) -> Iterator[RGB]:
         shape: tuple[int, ...] | None = None
         for frame in self._frames:
-            if frame.dtype != np.uint8 or frame.ndim != 3 or frame.shape[2] != 3 or shape not in (None, frame.shape):
-                raise InvalidInput(f"frame {self.count} is {frame.dtype} {frame.shape}; all must be uint8 {shape}")
+            fits = frame.dtype == np.uint8 and frame.ndim == 3 and frame.shape[2] in self._channels
+            if not fits or shape not in (None, frame.shape):
+                wanted = shape or f"(H, W, {' or '.join(map(str, self._channels))})"
+                raise InvalidInput(f"frame {self.count} is {frame.dtype} {frame.shape}; all must be uint8 {wanted}")
             shape = frame.shape
             self.count += 1
             yield frame
@@ -120,10 +131,10 @@ def _write_stream(
             container.metadata["comment"] = synthetic
             if video_format == "webm":
                 container.metadata["DIGITAL_SOURCE_TYPE"] = DIGITAL_SOURCE_TYPE
-        stream = _video_stream(container, video_format, rate, width, height)
+        stream = _video_stream(container, video_format, rate, width, height, alpha=first.shape[2] == 4)
         sound = _Sound(container, video_format, audio_path, audio_start_seconds) if audio_path else None
         container.start_encoding()
-        convert = _YuvConverter(width, height, rate)
+        convert = _YuvConverter(width, height, rate, alpha=first.shape[2] == 4)
         index = 0
         for index, frame in enumerate(_chain(first, source), start=1):
             container.mux(stream.encode(convert(frame, index - 1)))
@@ -141,11 +152,15 @@ def _chain(first: RGB, rest: Iterator[RGB]) -> Iterator[RGB]:
 
 
 def _video_stream(
-    container: OutputContainer, video_format: VideoFormat, rate: Fraction, width: int, height: int
+    container: OutputContainer, video_format: VideoFormat, rate: Fraction, width: int, height: int, *, alpha: bool
 ) -> VideoStream:
     codec, options = ("libx264", _X264) if video_format == "mp4" else ("libvpx-vp9", _VP9)
+    if alpha:
+        options = options | _VP9_ALPHA
     stream = cast(VideoStream, container.add_stream(codec, rate=rate, options=dict(options)))
-    stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
+    stream.width, stream.height, stream.pix_fmt = width, height, _pixel_format(alpha=alpha)
+    if alpha:
+        stream.metadata["alpha_mode"] = "1"
     context = stream.codec_context
     context.thread_count = _ENCODER_THREADS
     context.gop_size = max(1, round(2 * rate))
@@ -157,10 +172,15 @@ def _video_stream(
     return stream
 
 
-class _YuvConverter:
-    """RGB (H, W, 3) to BT.709 limited-range 4:2:0, padded to the even size."""
+def _pixel_format(*, alpha: bool) -> str:
+    return "yuva420p" if alpha else "yuv420p"
 
-    def __init__(self, width: int, height: int, rate: Fraction) -> None:
+
+class _YuvConverter:
+    """RGB (H, W, 3) or RGBA (H, W, 4) to BT.709 limited-range 4:2:0, padded to the even size."""
+
+    def __init__(self, width: int, height: int, rate: Fraction, *, alpha: bool) -> None:
+        self._packed, self._planar = "rgba" if alpha else "rgb24", _pixel_format(alpha=alpha)
         self._width, self._height, self._time_base = width, height, 1 / rate
         self._reformatter = VideoReformatter()
 
@@ -171,8 +191,8 @@ class _YuvConverter:
             padded: Any = cv2.copyMakeBorder(image, 0, bottom, 0, right, cv2.BORDER_REPLICATE)
             image = padded
         frame = self._reformatter.reformat(
-            VideoFrame.from_ndarray(np.ascontiguousarray(image), "rgb24"),
-            format="yuv420p",
+            VideoFrame.from_ndarray(np.ascontiguousarray(image), self._packed),
+            format=self._planar,
             dst_colorspace=Colorspace.ITU709,
             src_color_range=ColorRange.JPEG,
             dst_color_range=ColorRange.MPEG,
