@@ -13,6 +13,7 @@ SOURCE, TARGET, RESULT, BACKGROUND = "source", "target", "result", "background"
 
 STUDY_STAGES: Final = ("download", "pose", "camera")
 TARGET_STAGES: Final = (*STUDY_STAGES, "segmentation", "plate", "training")
+JUDGED_FRAMES: Final = 60
 RESULT_STAGES: Final = ("normalization", "rendering", "encoding")
 
 # Seconds a unit of one 720p transfer on two CPU cores; replaced by what this installation measures itself. The longer
@@ -27,6 +28,7 @@ DEFAULT_SECONDS_PER_UNIT: Final = {
     "training:preview": 0.29,
     "training:standard": 2.5,
     "training:hd": 12.0,
+    "evaluation": 0.4,
     "normalization": 0.005,
     "rendering": 0.05,
     "encoding": 0.02,
@@ -72,6 +74,7 @@ class Board:
         stages = [*((SOURCE, stage) for stage in STUDY_STAGES), *further]
         if with_training:
             stages += [(TARGET, stage) for stage in TARGET_STAGES]
+            stages += [(TARGET, "evaluation")] if preset != "draft" else []  # a draft is there to be quick
         stages += [(RESULT, stage) for stage in RESULT_STAGES]
         board = cls(preset, DEFAULT_SECONDS_PER_UNIT | rates)
         for role, stage in stages:
@@ -80,6 +83,8 @@ class Board:
         if with_training:
             iterations = int(rates.get(f"iterations:{preset}", DEFAULT_ITERATIONS.get(preset, 0)))
             board.entries[TARGET, "training"].progress.total = iterations
+            if preset != "draft":
+                board.entries[TARGET, "evaluation"].progress.total = JUDGED_FRAMES
         return board
 
     def restore(self, stages: list[StageProgress]) -> None:

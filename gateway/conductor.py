@@ -77,6 +77,8 @@ class Conductor:
             with _naming("target", clip):
                 study = await live.pipeline.study(clip, live.transfer.target, "target")
             trained = await live.pipeline.train(study)
+            if trained.preset != "draft":
+                trained.judged(await live.pipeline.judge(trained.performer, study, trained.refs))
             live.transfer.performer_id = await self._register(live.transfer, clip.display_name, trained)
             trained.warnings = [*study.warnings, *trained.warnings]
         live.transfer.metrics, live.transfer.nearest_metrics = trained.metrics, trained.nearest_metrics

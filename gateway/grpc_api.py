@@ -14,7 +14,7 @@ from pydantic import BaseModel, ValidationError
 from understudy.v1 import gateway_pb2 as pb
 from understudy.v1 import gateway_pb2_grpc
 
-from gateway.resources import ClipPeople, ClipUse, TransferRequest
+from gateway.resources import ClipPeople, ClipUse, Evaluation, TransferRequest
 from gateway.service import Understudy
 from services.common import rpc
 from services.common.errors import InvalidInput
@@ -111,6 +111,23 @@ class GatewayServicer(gateway_pb2_grpc.GatewayServiceServicer):
     async def DeletePerformer(self, request: pb.DeletePerformerRequest, context: Context) -> pb.DeletePerformerResponse:
         await self._understudy.delete_performer(request.id)
         return pb.DeletePerformerResponse()
+
+    async def EvaluatePerformer(
+        self, request: pb.EvaluatePerformerRequest, context: Context
+    ) -> AsyncIterator[pb.EvaluatePerformerResponse]:
+        async with contextlib.aclosing(self._understudy.evaluations.watch(request.id)) as updates:
+            async for update in updates:
+                if isinstance(update, Evaluation):
+                    yield pb.EvaluatePerformerResponse(evaluation=to_message(update, pb.Evaluation))
+                    continue
+                for stage in update:
+                    yield pb.EvaluatePerformerResponse(progress=to_message(stage, pb.StageProgress))
+
+    async def ReadEvaluation(
+        self, request: pb.ReadEvaluationRequest, context: Context
+    ) -> AsyncIterator[pb.ReadEvaluationResponse]:
+        for chunk in _file_chunks(await self._understudy.evaluations.file(request.id, request.name)):
+            yield pb.ReadEvaluationResponse(chunk=chunk)
 
     async def CreateTransfer(self, request: pb.CreateTransferRequest, context: Context) -> pb.CreateTransferResponse:
         transfer = await self._understudy.create_transfer(to_request(request))

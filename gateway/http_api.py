@@ -14,6 +14,7 @@ from fastapi.responses import FileResponse, JSONResponse, StreamingResponse
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
 from pydantic import BaseModel
 
+from gateway.http_evaluations import add_evaluations
 from gateway.http_people import add_people
 from gateway.http_problems import problem_of
 from gateway.resources import Clip, Performer, Transfer, TransferRequest
@@ -63,6 +64,7 @@ def create_app(understudy: Understudy, allowed_hosts: str, registry: CollectorRe
     _add_clips(app, understudy)
     add_people(app, understudy)
     _add_performers(app, understudy)
+    add_evaluations(app, understudy)
     _add_transfers(app, understudy)
     return app
 

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import contextlib
-import json
-from collections.abc import AsyncIterator
 from typing import Annotated
 
 from fastapi import Depends, FastAPI, Query, Response
 from fastapi.responses import StreamingResponse
 
-from gateway.http_problems import problem_of
-from gateway.resources import ClipPeople, ClipUse, StageProgress
+from gateway.http_events import events_of
+from gateway.resources import ClipPeople, ClipUse
 from gateway.service import Understudy
-from services.common.errors import ResourceNotFound, UnderstudyError
+from services.common.errors import ResourceNotFound
 
 
 def _use(
@@ -41,15 +38,7 @@ def add_people(app: FastAPI, understudy: Understudy) -> None:
         """Server-sent events: {"stages": [...]} now and then, at last {"people": {...}} or {"problem": {...}}."""
         await understudy.clip(use.clip_id)  # an unknown one is a problem document, not a stream
 
-        async def events() -> AsyncIterator[str]:
-            try:
-                async with contextlib.aclosing(understudy.people.watch(use)) as updates:
-                    async for update in updates:
-                        yield f"data: {json.dumps(_document(update))}\n\n"
-            except UnderstudyError as error:
-                yield f"data: {json.dumps({'problem': problem_of(error, '')})}\n\n"
-
-        return StreamingResponse(events(), media_type="text/event-stream")
+        return StreamingResponse(events_of("people", understudy.people.watch(use)), media_type="text/event-stream")
 
     @app.get("/v1/clips/{clip_id}/people/sheet", tags=["clips"], response_class=Response)
     async def people_sheet(use: _Use) -> Response:
@@ -59,9 +48,3 @@ def add_people(app: FastAPI, understudy: Understudy) -> None:
         if not sheet:
             raise ResourceNotFound(f"nobody is seen in any of the {found.frame_count} frames", id=use.clip_id)
         return Response(sheet, media_type="image/jpeg")
-
-
-def _document(update: ClipPeople | list[StageProgress]) -> dict[str, object]:
-    if isinstance(update, ClipPeople):
-        return {"people": update.model_dump(mode="json")}
-    return {"stages": [stage.model_dump(mode="json") for stage in update]}

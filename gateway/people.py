@@ -16,12 +16,12 @@ from gateway.config import GatewaySettings
 from gateway.database import Database
 from gateway.messages import to_resource
 from gateway.resources import Clip, ClipPeople, ClipUse, Ref, StageProgress
+from gateway.watching import watched
 from services.common import rpc
 from services.common.artifacts import ArtifactRef, Artifacts
 
 STAGES = ("download", "pose")
 _SHEET_NAME = "sheet.jpg"
-_TELL_SECONDS = 0.3
 
 
 class PeopleFinder:
@@ -39,14 +39,14 @@ class PeopleFinder:
         transfer_id = f"people-{uuid.uuid4().hex[:12]}"
         stages = ClipStages(self._settings, self._clients, board, transfer_id, stills=(SOURCE,))
         task = asyncio.create_task(stages.people(clip, use, SOURCE))
-        try:
-            while not task.done():
-                yield [each for each in board.snapshot() if each.role == SOURCE and each.stage in STAGES]
-                await asyncio.wait({task}, timeout=_TELL_SECONDS)
-            ingested, pose_shards, answer = task.result()
-        finally:
-            task.cancel()
-            await asyncio.gather(task, return_exceptions=True)
+
+        def progress() -> list[StageProgress]:
+            return [each for each in board.snapshot() if each.role == SOURCE and each.stage in STAGES]
+
+        async with contextlib.aclosing(watched(task, progress)) as updates:
+            async for update in updates:
+                yield update
+        ingested, pose_shards, answer = task.result()
         await asyncio.to_thread(self._keep, clip, ingested, pose_shards, answer)
         yield ClipPeople.model_validate({**rpc.to_facts(answer), "clip_id": clip.id})
 

@@ -13,8 +13,8 @@ from understudy.v1 import normalization_pb2, renderer_pb2, trainer_pb2, types_pb
 from gateway.backgrounds import to_background
 from gateway.board import RESULT, TARGET, Board
 from gateway.clients import StageClients
-from gateway.clip_stages import ClipStages
 from gateway.config import GatewaySettings
+from gateway.judge_stages import JudgeStages
 from gateway.messages import to_message, to_messages, to_output, to_resource
 from gateway.resources import Ref, TransferOptions
 from gateway.results import Driven, Encoded, Rendered, Study, Trained
@@ -22,7 +22,7 @@ from gateway.results import Driven, Encoded, Rendered, Study, Trained
 SHARD_FRAMES = 64
 
 
-class Pipeline(ClipStages):
+class Pipeline(JudgeStages):
     """The calls of one transfer. `board` hears how far they are."""
 
     def __init__(

@@ -112,6 +112,22 @@ class ClipPeople(_Model):
     artifact: Ref
 
 
+class MeasuredRow(_Model):
+    """One performance of frames held out: "performer", "nearest", "draft" or "truth"."""
+
+    name: str
+    metrics: dict[str, float] = {}
+
+
+class Evaluation(_Model):
+    """How good a performer is on frames that it never saw. artifact: holds the page and what it shows."""
+
+    performer_id: str
+    frame_count: int
+    rows: list[MeasuredRow] = []
+    artifact: Ref
+
+
 class TransferOptions(_Model):
     """How a transfer is made. Empty strings and zeros take the defaults."""
 

@@ -8,7 +8,7 @@ from collections.abc import Collection
 
 from pydantic import BaseModel, Field
 
-from gateway.resources import Output, Performer, Ref, Transfer
+from gateway.resources import MeasuredRow, Output, Performer, Ref, Transfer
 from services.common.errors import Conflict
 
 
@@ -45,6 +45,25 @@ class Trained(BaseModel):
     nearest_metrics: dict[str, float]
     draft_metrics: dict[str, float] = {}
     warnings: list[str]
+
+    def judged(self, by: Judged) -> None:
+        """Takes over what was measured on the rendered pictures, in the place of what the trainer measured."""
+        self.metrics = {**self.metrics, **by.metrics_of("performer")}
+        self.nearest_metrics = {**self.nearest_metrics, **by.metrics_of("nearest")}
+        self.draft_metrics = {**self.draft_metrics, **by.metrics_of("draft")}
+        self.refs = [*self.refs, *(ref for ref in by.refs if ref not in self.refs)]
+
+
+class Judged(BaseModel):
+    """A performer's evaluation: measures by row ("performer", "nearest", "draft", "truth")."""
+
+    artifact: Ref
+    frame_count: int
+    rows: list[MeasuredRow]
+    refs: list[Ref]
+
+    def metrics_of(self, name: str) -> dict[str, float]:
+        return next((row.metrics for row in self.rows if row.name == name), {})
 
 
 class Driven(BaseModel):

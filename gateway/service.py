@@ -16,6 +16,7 @@ from gateway.clients import StageClients
 from gateway.conductor import Conductor
 from gateway.config import GatewaySettings
 from gateway.database import Database
+from gateway.evaluations import Evaluations
 from gateway.people import PeopleFinder
 from gateway.resources import Clip, Output, Performer, Ref, State, Transfer, TransferRequest, now
 from services.common.artifacts import ArtifactRef, Artifacts
@@ -62,6 +63,7 @@ class Understudy:
         self._conductor = conductor
         self._queue = queue
         self.people = PeopleFinder(settings, database, artifacts, clients)
+        self.evaluations = Evaluations(settings, database, artifacts, clients)
 
     async def ready(self) -> dict[str, bool]:
         """Whether each part answers: the services, "store" and "database"."""

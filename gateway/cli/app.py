@@ -13,6 +13,7 @@ from rich.console import Console
 
 from gateway.backgrounds import FORMS as FORMS_OF_BACKGROUND
 from gateway.cli.display import Display, JsonDisplay, TerminalDisplay, duration
+from gateway.cli.evaluate import evaluate_performer
 from gateway.cli.exits import Exit, exit_code
 from gateway.cli.home import Home
 from gateway.cli.options import person, with_background
@@ -138,6 +139,17 @@ def people(
 ) -> None:
     """Shows who is in VIDEO, numbered. The numbers hold for the same --start, --end and --max-frames."""
     show_people(Part(video, start, end, max_frames), output, home, as_json=as_json)
+
+
+@app.command()
+def evaluate(
+    performer: Annotated[str, typer.Argument(help="Its name or id.")],
+    output: Annotated[Path | None, typer.Option("-o", "--output", help="Folder; PERFORMER-evaluation if none.")] = None,
+    home: HomeOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Says how good PERFORMER is on frames that it never saw, in numbers and with a page to look at."""
+    evaluate_performer(performer, output or Path(f"{performer}-evaluation"), home, as_json=as_json)
 
 
 @app.command()

@@ -12,7 +12,7 @@ from typing import Any
 
 import httpx
 
-from gateway.resources import Clip, ClipPeople, ClipUse, Performer, StageProgress, Transfer, TransferRequest
+from gateway.resources import Clip, ClipPeople, ClipUse, Evaluation, Performer, StageProgress, Transfer, TransferRequest
 from services.common.errors import Forbidden, Internal, ServiceUnavailable, StorageFull, UnderstudyError, by_reason
 
 _CHUNK_BYTES = 1 << 20
@@ -97,7 +97,16 @@ class GatewayClient:
 
     def people(self, use: ClipUse, tell: Callable[[list[StageProgress]], None]) -> ClipPeople:
         """Everybody in a clip; `tell` hears how far the stages are."""
-        with self._http.stream("GET", f"/v1/clips/{use.clip_id}/people/events", params=part_of(use)) as answer:
+        path = f"/v1/clips/{use.clip_id}/people/events"
+        return ClipPeople.model_validate(self._awaited(path, part_of(use), tell))
+
+    def evaluate(self, performer: str, tell: Callable[[list[StageProgress]], None]) -> Evaluation:
+        """How good a performer is; `tell` hears how far the stages are."""
+        return Evaluation.model_validate(self._awaited(f"/v1/performers/{performer}/evaluation/events", {}, tell))
+
+    def _awaited(self, path: str, params: dict[str, float], tell: Callable[[list[StageProgress]], None]) -> Any:
+        """What server-sent events end with."""
+        with self._http.stream("GET", path, params=params) as answer:
             if answer.status_code >= 400:
                 answer.read()
             _raise_for(answer)
@@ -107,9 +116,9 @@ class GatewayClient:
                     tell([StageProgress.model_validate(stage) for stage in update["stages"]])
                 elif "problem" in update:
                     raise _error_of(update["problem"])
-                elif "people" in update:
-                    return ClipPeople.model_validate(update["people"])
-        raise Internal("the gateway ended the list of people early; run the same command again")
+                elif update:
+                    return next(iter(update.values()))
+        raise Internal("the gateway ended early; run the same command again")
 
     def save(self, path: str, destination: Path, **params: Any) -> None:
         """Saves what the gateway answers; `destination` appears whole or not at all. Raises StorageFull, Forbidden."""

@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 from rich.console import Console
-from rich.status import Status
 from rich.table import Table
 
-from gateway.cli.client import GatewayClient, part_of
+from gateway.cli.client import part_of
 from gateway.cli.home import Home
-from gateway.cli.stack import Stack
+from gateway.cli.some_services import some_services, tell
 from gateway.cli.transfer import Part, bringing_clips, check_input, check_output, interruptible
-from gateway.resources import ClipPeople, StageProgress, StageState
+from gateway.resources import ClipPeople
 from services.common.errors import Cancelled
 
 SERVICES = ("downloader", "pose")
@@ -34,11 +31,11 @@ def show_people(part: Part, sheet: Path, home_path: Path | None, *, as_json: boo
         with (
             interruptible(),
             console.status("starting the services") as status,
-            _gateway(home, console) as client,
+            some_services(home, SERVICES, console.print) as client,
             bringing_clips(client) as clips,
         ):
             use = part.use(clips.bring(part))
-            found = client.people(use, lambda stages: _tell(status, stages))
+            found = client.people(use, lambda stages: tell(status, stages))
             if found.people:
                 client.save(f"/v1/clips/{use.clip_id}/people/sheet", sheet, **part_of(use))
     except KeyboardInterrupt:
@@ -48,25 +45,6 @@ def show_people(part: Part, sheet: Path, home_path: Path | None, *, as_json: boo
         sys.stdout.write(json.dumps(document) + "\n")
     else:
         _report(found, sheet)
-
-
-@contextlib.contextmanager
-def _gateway(home: Home, console: Console) -> Iterator[GatewayClient]:
-    """The gateway that is up, or one with the two services that this takes."""
-    url = home.running_gateway()
-    with contextlib.ExitStack() as stack:
-        if url:
-            client = GatewayClient(url)
-        else:
-            local = stack.enter_context(Stack(home, console.print, services=SERVICES, run_transfers=False))
-            client = GatewayClient(local.url, local.check)
-        stack.callback(client.close)
-        yield client
-
-
-def _tell(status: Status, stages: list[StageProgress]) -> None:
-    at_work = [stage for stage in stages if stage.state is StageState.RUNNING]
-    status.update(", ".join(f"{stage.stage} {stage.done}/{stage.total or '?'} frames" for stage in at_work))
 
 
 def _report(found: ClipPeople, sheet: Path) -> None:

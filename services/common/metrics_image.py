@@ -69,6 +69,20 @@ def flicker(results: Sequence[Picture], truths: Sequence[Picture], masks: Sequen
     return float(np.mean(errors)) if errors else float("nan")
 
 
+def change_outside(pictures: Sequence[Picture], masks: Sequence[Mask]) -> float:
+    """Mean absolute change from frame to frame where neither frame's mask is set, 0..1; nan for fewer than two frames.
+
+    Of a still camera over a still place it is the noise: what a viewer sees as a background that swims.
+    """
+    changes = []
+    for t in range(1, len(pictures)):
+        outside = ~(masks[t] | masks[t - 1])
+        if outside.any():
+            change = pictures[t].astype(np.float32) - pictures[t - 1].astype(np.float32)
+            changes.append(float(np.abs(change)[outside].mean()) / 255.0)
+    return float(np.mean(changes)) if changes else float("nan")
+
+
 def grow_mask(matte: NDArray[np.uint8], radius_px: int) -> Mask:
     """The pixels within `radius_px` of those whose alpha is above one half: bool (H, W)."""
     kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * radius_px + 1, 2 * radius_px + 1))

@@ -26,9 +26,12 @@ class PoseServicer(pose_pb2_grpc.PoseServiceServicer):
         self, request: pose_pb2.EstimatePosesRequest, context: Context
     ) -> pose_pb2.EstimatePosesResponse:
         """See pose.proto."""
-        shard, backend = rpc.expect_kind(rpc.to_ref(request.shard), "frame_shard"), request.backend
-        recipe = await asyncio.to_thread(self._worker.poses_recipe, shard, backend)
-        done = await self._runner.result(recipe, lambda job, writer: self._worker.estimate(shard, backend, job, writer))
+        shard = rpc.expect_kind(rpc.to_ref(request.shard), "frame_shard", "rendered_shard", "heldout")
+        backend, name = request.backend, request.object_name
+        recipe = await asyncio.to_thread(self._worker.poses_recipe, shard, backend, name)
+        done = await self._runner.result(
+            recipe, lambda job, writer: self._worker.estimate(shard, backend, job, writer, name)
+        )
         return rpc.from_artifact(done.artifact, pose_pb2.EstimatePosesResponse)
 
     async def AssembleTrack(

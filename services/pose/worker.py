@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from services.common.artifacts import ArtifactRef, Artifacts, ArtifactWriter, Facts, Recipe
 from services.common.errors import InvalidOption
-from services.common.shards import FrameReader, ShardEntry
+from services.common.shards import FRAMES_NAME, FrameReader, ShardEntry
 from services.common.stage import Job
 from services.pose.assemble import assemble
 from services.pose.association import associate
@@ -82,15 +82,19 @@ class Pose:
                 self._loaded[name] = load_backend(name, self.weights_dir, self.threads)
             return self._loaded[name]
 
-    def poses_recipe(self, shard: ArtifactRef, backend: str) -> Recipe:
+    def poses_recipe(self, shard: ArtifactRef, backend: str, object_name: str = "") -> Recipe:
         """Everything that decides the poses; loads the backend, whose weights are part of it."""
+        kind = "pose_shard" if shard.kind == "frame_shard" else "result_poses"
+        options = {"object_name": object_name} if object_name else {}
         return Recipe(
-            "pose_shard", "pose.estimate_poses", POSES_VERSION, {"shard": shard}, {}, self.backend(backend).digest
+            kind, "pose.estimate_poses", POSES_VERSION, {"shard": shard}, options, self.backend(backend).digest
         )
 
-    def estimate(self, shard: ArtifactRef, backend: str, job: Job, writer: ArtifactWriter) -> Facts:
-        """Everyone in each frame of one shard."""
-        frames = ShardFrames(self.artifacts, shard)
+    def estimate(
+        self, shard: ArtifactRef, backend: str, job: Job, writer: ArtifactWriter, object_name: str = ""
+    ) -> Facts:
+        """Everyone in each frame of one shard. object_name: of the frames; empty is frames.tar."""
+        frames = ShardFrames(self.artifacts, shard, object_name or FRAMES_NAME)
 
         def on_frame(done: int) -> None:
             job.check()
@@ -164,10 +168,12 @@ class Pose:
 class ShardFrames(Sequence[Image]):
     """Frames of a shard, decoded on access: a backend may ask twice, and seldom does."""
 
-    def __init__(self, artifacts: Artifacts, ref: ArtifactRef) -> None:
+    def __init__(self, artifacts: Artifacts, ref: ArtifactRef, object_name: str = FRAMES_NAME) -> None:
         facts = artifacts.open(ref).facts
         self.indices = range(int(facts["first_frame"]), int(facts["first_frame"]) + int(facts["frame_count"]))
-        self._reader = FrameReader(artifacts, [ShardEntry(ref, self.indices.start, len(self.indices))])
+        self._reader = FrameReader(
+            artifacts, [ShardEntry(ref, self.indices.start, len(self.indices))], object_name=object_name
+        )
 
     def __len__(self) -> int:
         return len(self.indices)

@@ -32,7 +32,7 @@ class RendererServicer(renderer_pb2_grpc.RendererServiceServicer):
         del context
         order = RenderRequest(
             rpc.expect_kind(rpc.to_ref(request.performer), "performer"),
-            rpc.expect_kind(rpc.to_ref(request.driven_track), "driven_track"),
+            rpc.expect_kind(rpc.to_ref(request.driven_track), "driven_track", "heldout"),
             request.first_frame,
             request.frame_count,
             _backdrop(request.background) if request.HasField("background") else PLATE,

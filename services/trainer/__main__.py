@@ -6,6 +6,7 @@ from understudy.v1 import trainer_pb2_grpc
 
 from services.common.server import Service, open_runner, run
 from services.trainer.config import TrainerSettings
+from services.trainer.examiner import Examiner
 from services.trainer.servicer import TrainerServicer
 from services.trainer.worker import Trainer
 
@@ -15,14 +16,13 @@ def main() -> None:
     settings = TrainerSettings()  # filled from the environment
     runner = open_runner(settings)
     worker = Trainer(runner.artifacts, settings.trainer_device, settings.trainer_checkpoint_seconds)
-    servicer = TrainerServicer(runner, worker)
+    servicer = TrainerServicer(runner, worker, Examiner(runner.artifacts, settings.trainer_lpips_weights))
     service = Service(
         name="trainer",
         grpc_name="understudy.v1.TrainerService",
         register=lambda server: trainer_pb2_grpc.add_TrainerServiceServicer_to_server(servicer, server),
-        load=worker.load,
-        runner=runner,
-    )
+        load=worker.load, runner=runner,
+    )  # fmt: skip
     run(service, settings)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Literal
 
 from pydantic import Field
@@ -16,3 +17,5 @@ class TrainerSettings(ServiceSettings):
     """"auto" takes a GPU where there is one."""
     trainer_checkpoint_seconds: float = Field(default=25.0, gt=0)
     """Training that is cut off loses at most this much."""
+    trainer_lpips_weights: Path | None = None
+    """LPIPS weights, safetensors (see lpips.py); without them that measure is left out."""

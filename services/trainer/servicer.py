@@ -11,6 +11,8 @@ from understudy.v1 import trainer_pb2, trainer_pb2_grpc
 
 from services.common import rpc
 from services.common.stage import Done, Emitted, Progress, StageRunner
+from services.trainer.examiner import EvaluateRequest, Examiner, RowRequest
+from services.trainer.heldout import heldout_recipe
 from services.trainer.presets import run_config
 from services.trainer.study import StudyRefs
 from services.trainer.worker import Trainer, TrainRequest, performer_recipe
@@ -20,10 +22,10 @@ Responses = AsyncIterator[trainer_pb2.TrainResponse]
 
 
 class TrainerServicer(trainer_pb2_grpc.TrainerServiceServicer):
-    """Train: a stream of progress and samples that ends with the performer."""
+    """Train: a stream of progress and samples that ends with the performer. HoldOut and Evaluate judge it."""
 
-    def __init__(self, runner: StageRunner, worker: Trainer) -> None:
-        self._runner, self._worker = runner, worker
+    def __init__(self, runner: StageRunner, worker: Trainer, examiner: Examiner) -> None:
+        self._runner, self._worker, self._examiner = runner, worker, examiner
 
     async def Train(self, request: trainer_pb2.TrainRequest, context: Context) -> Responses:
         """See trainer.proto."""
@@ -40,14 +42,45 @@ class TrainerServicer(trainer_pb2_grpc.TrainerServiceServicer):
                 await asyncio.to_thread(self._worker.forget_work, recipe)
                 yield trainer_pb2.TrainResponse(performer=rpc.from_artifact(event.artifact, trainer_pb2.Performer))
 
+    async def HoldOut(self, request: trainer_pb2.HoldOutRequest, context: Context) -> trainer_pb2.HoldOutResponse:
+        """See trainer.proto."""
+        del context
+        performer, refs = rpc.expect_kind(rpc.to_ref(request.performer), "performer"), _study_of(request)
+        done = await self._runner.result(
+            heldout_recipe(performer, refs), lambda job, writer: self._worker.hold_out(performer, refs, job, writer)
+        )
+        return rpc.from_artifact(done.artifact, trainer_pb2.HoldOutResponse)
 
-def _from_message(request: trainer_pb2.TrainRequest) -> TrainRequest:
-    refs = StudyRefs(
+    async def Evaluate(self, request: trainer_pb2.EvaluateRequest, context: Context) -> trainer_pb2.EvaluateResponse:
+        """See trainer.proto."""
+        del context
+        order = EvaluateRequest(
+            rpc.expect_kind(rpc.to_ref(request.heldout), "heldout"),
+            [
+                RowRequest(
+                    row.name,
+                    [rpc.expect_kind(ref, "rendered_shard") for ref in rpc.to_refs(row.shards)],
+                    [rpc.expect_kind(ref, "result_poses") for ref in rpc.to_refs(row.poses)],
+                )
+                for row in request.rows
+            ],
+        )
+        done = await self._runner.result(
+            self._examiner.recipe(order), lambda job, writer: self._examiner.evaluate(order, job, writer)
+        )
+        return rpc.from_artifact(done.artifact, trainer_pb2.EvaluateResponse)
+
+
+def _study_of(request: trainer_pb2.TrainRequest | trainer_pb2.HoldOutRequest) -> StudyRefs:
+    return StudyRefs(
         clip=rpc.expect_kind(rpc.to_ref(request.clip), "clip"),
         track=rpc.expect_kind(rpc.to_ref(request.track), "pose_track"),
         camera=rpc.expect_kind(rpc.to_ref(request.camera), "camera_path"),
         matte_shards=[rpc.expect_kind(ref, "matte_shard") for ref in rpc.to_refs(request.matte_shards)],
         plate=rpc.expect_kind(rpc.to_ref(request.plate), "plate"),
     )
+
+
+def _from_message(request: trainer_pb2.TrainRequest) -> TrainRequest:
     config = run_config(request.preset, request.family, request.iterations, request.seed)
-    return TrainRequest(refs, config)
+    return TrainRequest(_study_of(request), config)

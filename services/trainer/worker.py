@@ -21,6 +21,7 @@ from services.trainer.device import choose_device
 from services.trainer.draft import DraftConfig, as_window, draft_windows, make_draft, read_references
 from services.trainer.evaluation import Evaluation, Window, evaluate, generate, nearest_window
 from services.trainer.export import export_onnx
+from services.trainer.heldout import hold_out
 from services.trainer.performer import DRAFT, GENERATED, NEAREST, jpeg, performer_facts, write_performer
 from services.trainer.presets import RunConfig, TrainingConfig
 from services.trainer.study import Study, StudyRefs
@@ -86,6 +87,11 @@ class Trainer:
         put_references(writer, references)
         _export(training, study, split, evaluation, writer)
         return _facts(training, study, split, evaluation)
+
+    def hold_out(self, performer: ArtifactRef, refs: StudyRefs, job: Job, writer: ArtifactWriter) -> Facts:
+        """See `services.trainer.heldout`."""
+        rate = self._artifacts.open(refs.clip).facts["frame_rate"]
+        return hold_out(self._artifacts.open(performer), Study(self._artifacts, refs), rate, job, writer)
 
     def forget_work(self, recipe: Recipe) -> None:
         """Removes the checkpoints and samples of a training whose performer is committed."""

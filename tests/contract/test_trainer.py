@@ -20,6 +20,7 @@ from services.common.puppet import open_references
 from services.common.server import Service, open_runner, start
 from services.trainer import presets
 from services.trainer.config import TrainerSettings
+from services.trainer.examiner import Examiner
 from services.trainer.servicer import TrainerServicer
 from services.trainer.study import StudyRefs
 from services.trainer.worker import Trainer
@@ -59,7 +60,7 @@ async def running(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncItera
     )  # fmt: skip
     runner = open_runner(settings)
     worker = Trainer(runner.artifacts, settings.trainer_device, settings.trainer_checkpoint_seconds)
-    servicer = TrainerServicer(runner, worker)
+    servicer = TrainerServicer(runner, worker, Examiner(runner.artifacts))
     service = Service(
         name="trainer",
         grpc_name="understudy.v1.TrainerService",

@@ -49,7 +49,8 @@ def test_killing_each_process_in_turn_changes_nothing(
         assert f"{victim} was killed by signal 9; started again, finished work is kept" in run.messages
     expected, found = artifacts(undisturbed.home), artifacts(home)
     assert found.keys() == expected.keys()
-    trained_from = {"performer", "rendered_shard", "video"}  # training alone may differ in its last bits
+    # training alone may differ in its last bits, and with it what comes of it
+    trained_from = {"performer", "rendered_shard", "video", "result_poses", "evaluation"}
     for name in expected:
         if name.partition("/")[0] not in trained_from:
             assert found[name] == expected[name], name
@@ -110,7 +111,8 @@ def test_a_damaged_object_is_found_and_made_anew(undisturbed: Finished, pair: Sy
         damaged = manifest.with_name(digest)
         data = damaged.read_bytes()
         damaged.write_bytes(data[:5000] + bytes(255 - byte for byte in data[5000:5100]) + data[5100:])
-    for kind in ("plate", "performer", "rendered_shard", "video"):  # so that the damaged ones are needed again
+    needing = ("plate", "performer", "heldout", "rendered_shard", "result_poses", "evaluation", "video")
+    for kind in needing:  # so that the damaged ones are needed again
         shutil.rmtree(folder / kind)
     run = Run(pair.source, pair.target, "-o", tmp_path / "out.mp4", *OPTIONS, "--home", home)
     assert run.wait() == 0, run.events[-3:]

@@ -44,7 +44,7 @@ def test_the_transfer_says_what_it_does_and_how_long_it_takes(undisturbed: Finis
     assert stages == [
         ("source", "download"), ("source", "pose"), ("source", "camera"),
         ("target", "download"), ("target", "pose"), ("target", "camera"), ("target", "segmentation"),
-        ("target", "plate"), ("target", "training"),
+        ("target", "plate"), ("target", "training"), ("target", "evaluation"),
         ("result", "normalization"), ("result", "rendering"), ("result", "encoding"),
     ]  # fmt: skip
     assert all(each["state"] == "SUCCEEDED" for each in undisturbed.run.result["stages"])
@@ -53,7 +53,8 @@ def test_the_transfer_says_what_it_does_and_how_long_it_takes(undisturbed: Finis
     estimates = [each["remaining_seconds"] for each in undisturbed.run.transfers]
     assert max(estimates) > 0
     assert estimates[-1] == 0
-    assert {"person_ssim", "person_psnr_db"} <= undisturbed.run.result["metrics"].keys()
+    measured = {"person_ssim", "person_psnr_db", "flicker_outside", "missed_poses"}
+    assert measured <= undisturbed.run.result["metrics"].keys()
     assert undisturbed.run.result["nearest_metrics"].keys() >= {"person_ssim"}
 
 

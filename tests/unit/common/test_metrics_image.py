@@ -57,6 +57,18 @@ def test_flicker_is_wrong_change_only() -> None:
     assert np.isnan(metrics_image.flicker([still], [still], [mask]))
 
 
+def test_change_outside_is_what_moves_where_nobody_is() -> None:
+    still, mask = np.full((20, 20, 3), 100, dtype=np.uint8), np.zeros((20, 20), dtype=np.bool_)
+    mask[:10] = True
+    other = still.copy()
+    other[:10] = 250
+    assert metrics_image.change_outside([still, other], [mask, mask]) == 0
+    other[10:] = 151
+    assert metrics_image.change_outside([still, other], [mask, mask]) == pytest.approx(0.2)
+    assert np.isnan(metrics_image.change_outside([still], [mask]))
+    assert np.isnan(metrics_image.change_outside([still, other], [~mask | mask, mask]))
+
+
 def test_mask_grows_by_a_disc() -> None:
     matte = np.zeros((41, 41), dtype=np.uint8)
     matte[20, 20] = 255
