@@ -17,6 +17,9 @@ from services.pose.association import Tracklet, span
 _REJOIN_SECONDS = 3.0
 # ... and their sizes differ by no more than this factor.
 _REJOIN_SIZE = 1.35
+# ... and, while others are in view, no more than so many of the person's sizes lie between the places.
+_REJOIN_REACH = 0.5
+_REJOIN_REACH_PER_SECOND = 0.5
 # Somebody seen for less than this is not counted as another person.
 _PASSER_BY_SECONDS = 0.5
 
@@ -68,11 +71,15 @@ def identities(tracklets: Sequence[Tracklet], frame_rate: float) -> list[Identit
     """Tracklets joined into people, the most present first.
 
     Without looks to go by, a tracklet is taken for the continuation of the one before when the time between is
-    short, the size fits, and nobody else could be meant.
+    short, the size fits, and nobody else could be meant; of several people by where they were.
     """
     chains: list[list[Tracklet]] = []
     for tracklet in sorted(tracklets, key=lambda t: (t.first, t.last)):
         fitting = [chain for chain in chains if _continues(chain[-1], tracklet, frame_rate)]
+        if any(chain[-1].first <= tracklet.first <= chain[-1].last for chain in chains):
+            # Others are in view: whoever was lost is looked for near where that was, the nearest first.
+            near = [(_distance(chain[-1], tracklet, frame_rate), chain) for chain in fitting]
+            fitting = [min(near, key=lambda pair: pair[0])[1]] if near and min(d for d, _ in near) <= 1.0 else []
         # Of several who were lost, the one lost last; ties by size.
         best = max(fitting, key=lambda chain: (chain[-1].last, _size(chain[-1])), default=None)
         if best is None:
@@ -135,6 +142,13 @@ def _continues(earlier: Tracklet, later: Tracklet, frame_rate: float) -> bool:
         return False
     small, large = sorted((_size(earlier), _size(later)))
     return large <= _REJOIN_SIZE * small
+
+
+def _distance(earlier: Tracklet, later: Tracklet, frame_rate: float) -> float:
+    """From where somebody was lost to where somebody is found, as a part of how far a person may have gone since."""
+    seconds = (later.first - earlier.last) / frame_rate
+    reach = (_REJOIN_REACH + _REJOIN_REACH_PER_SECOND * seconds) * max(_size(earlier), 1.0)
+    return float(np.hypot(*(centre(earlier.poses[-1]) - centre(later.poses[0])))) / reach
 
 
 def _size(tracklet: Tracklet) -> float:

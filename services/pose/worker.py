@@ -22,7 +22,7 @@ from services.pose.backends import DEFAULT, FramePoses, Image, PoseBackend, load
 from services.pose.people import contact_sheet, describe, sheet_frames
 from services.pose.subject import Identity, identities, noticed
 
-POSES_VERSION: Final = 1
+POSES_VERSION: Final = 2
 TRACK_VERSION: Final = 2
 PEOPLE_VERSION: Final = 1
 POSES_NAME: Final = "poses.safetensors"

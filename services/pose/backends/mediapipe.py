@@ -20,8 +20,12 @@ Image = NDArray[np.uint8]
 
 _DETECTOR_SCORE = 0.5
 _MOST_PEOPLE = 4
-# For so many frames somebody whom the detector loses is still looked for where they last were (or will be next).
-_REACH = 8
+# For so many frames somebody whom the detector loses is still looked for where they last were (or will be next): the
+# landmarks' own score says when they are gone.
+_REACH = 64
+# One look at the whole frame tends to see the most prominent person alone: every so many frames the tiles are looked at
+# too, and whoever is found there is followed from there.
+_THOROUGH_EVERY = 8
 
 
 class MediaPipeBackend:
@@ -41,7 +45,8 @@ class MediaPipeBackend:
         with ThreadPoolExecutor(self._threads, thread_name_prefix="pose") as pool:
             try:
                 for index in range(len(frames)):
-                    waiting.append(pool.submit(self._model.find, frames[index]))
+                    thorough = index % _THOROUGH_EVERY == 0
+                    waiting.append(pool.submit(self._model.find, frames[index], thorough=thorough))
                     # A short queue: frames are large, and an abandoned job must end soon.
                     if len(waiting) > 2 * self._threads:
                         found.append(waiting.popleft().result())

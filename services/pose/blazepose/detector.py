@@ -53,6 +53,10 @@ class PersonDetector:
                 break
         return _distinct(found)
 
+    def thorough(self, frame: Pyramid) -> list[Detection]:
+        """People in the whole frame and in its tiles."""
+        return _distinct([*self.whole(frame), *self.tiled(frame)])
+
     def inside(self, frame: Pyramid, region: Region) -> list[Detection]:
         """People in one square region of the frame, best score first."""
         size = self._network.size

@@ -56,11 +56,15 @@ class WholeBody:
         self._face = FaceLandmarks(runtime)
         self._most_people = most_people
 
-    def find(self, image: Image) -> list[Person]:
-        """Everyone in an RGB frame, largest first. A pure function of the frame."""
+    def find(self, image: Image, *, thorough: bool = False) -> list[Person]:
+        """Everyone in an RGB frame, largest first. A pure function of the frame.
+
+        thorough: look at it in tiles too, not only where a look at the whole of it finds nobody.
+        """
         frame = Pyramid(image)
-        bodies = self._bodies(frame, [d.body for d in self._detector.whole(frame)])
-        if not bodies:
+        found = self._detector.thorough(frame) if thorough else self._detector.whole(frame)
+        bodies = self._bodies(frame, [d.body for d in found])
+        if not bodies and not thorough:
             bodies = self._bodies(frame, [d.body for d in self._detector.tiled(frame)])
         return [self._person(frame, body) for body in bodies]
 

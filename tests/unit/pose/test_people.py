@@ -40,6 +40,15 @@ def test_a_box_holds_every_sure_point_and_nobody_has_none() -> None:
     assert box_of(np.zeros((133, 3), np.float32)) is None
 
 
+def test_three_in_a_row_who_are_lost_now_and_then_stay_three() -> None:
+    middle = dancing(150, x=320, height=300)
+    left, right = (dancing(150, x=x, height=250, floor=520, seed=x) for x in (80, 560))
+    flickering = (absent(left, *range(20, 60), *range(90, 130)), absent(right, *range(24), *range(70, 88)))
+    people = people_of(middle, *flickering)
+    assert [person.place(640) for person in people] == ["middle", "right", "left"]
+    assert [person.frame_count for person in people] == [150, 108, 70]
+
+
 def test_whoever_is_in_none_of_the_even_frames_gets_one_more() -> None:
     steady, late = dancing(101, x=150), absent(dancing(101, x=500, height=300), *range(22), *range(38, 101))
     frames = sheet_frames(people_of(steady, late))
