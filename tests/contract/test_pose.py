@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import cv2
 import grpc
 import numpy as np
 import pytest
@@ -18,7 +19,7 @@ from services.common import rpc
 from services.common.artifacts import ArtifactRef, Artifacts
 from services.common.errors import ArtifactNotFound, InvalidOption, NoPersonFound, UnderstudyError
 from services.common.server import Service, open_runner, start
-from services.common.synthetic import ADA, SOURCE_DANCE, STUDIO, render_clip
+from services.common.synthetic import ADA, BO, HALL, SOURCE_DANCE, STUDIO, TARGET_DANCE, render_clip
 from services.common.tracks import PoseTrack
 from services.pose.config import PoseSettings
 from services.pose.servicer import PoseServicer
@@ -99,6 +100,49 @@ async def test_from_frames_to_a_track_and_again(running: Running) -> None:
 
     assert await running.stub.EstimatePoses(asks[0]) == found[0]
     assert await running.stub.AssembleTrack(order) == track
+
+
+async def test_two_dancers_are_numbered_and_each_can_be_followed(running: Running) -> None:
+    small = (216, 288)
+    left = list(render_clip(ADA, SOURCE_DANCE, STUDIO, 24, small, RATE))
+    right = list(render_clip(BO, TARGET_DANCE, HALL, 24, small, RATE))
+    beside = [np.hstack([a.image, b.image]) for a, b in zip(left, right, strict=True)]
+    clip = store_clip(running.artifacts, beside, RATE)
+    (shard,) = shards_of(running.artifacts, clip)
+    found = await running.stub.EstimatePoses(pose_pb2.EstimatePosesRequest(shard=rpc.from_ref(shard)))
+    assert found.most_people == 2
+    order = pose_pb2.ListPeopleRequest(clip=rpc.from_ref(clip), pose_shards=[found.artifact])
+    listed = await running.stub.ListPeople(order)
+    assert await running.stub.ListPeople(order) == listed
+    assert [person.number for person in listed.people] == [1, 2]
+    assert {person.place for person in listed.people} == {"left", "right"}
+    assert all(person.frame_count >= 20 for person in listed.people)
+    sheet = running.artifacts.open(rpc.to_ref(listed.artifact)).read_bytes("sheet.jpg")
+    assert cv2.imdecode(np.frombuffer(sheet, np.uint8), cv2.IMREAD_COLOR) is not None
+    for person in listed.people:
+        request = pose_pb2.AssembleTrackRequest(
+            clip=order.clip, pose_shards=order.pose_shards, subject=str(person.number), role="source"
+        )
+        track = await running.stub.AssembleTrack(request)
+        assert f"number {person.number} was followed" in track.warnings[0]
+        drawn, shift = (left, 0.0) if person.place == "left" else (right, 216.0)
+        truth = np.stack([frame.keypoints for frame in drawn])[:, 5:17] + np.array([shift, 0.0])
+        arrays = running.artifacts.open(rpc.to_ref(track.artifact)).read_arrays("track.safetensors")
+        keypoints = PoseTrack.from_arrays(arrays).keypoints[:, 5:17, :2]
+        assert np.abs(keypoints - truth).mean() < 0.05 * track.median_height_px
+        request.subject = person.subject
+        assert await running.stub.AssembleTrack(request) == track, "the same person in other words is the same track"
+
+
+async def test_nobody_is_a_list_without_people(running: Running) -> None:
+    clip = store_clip(running.artifacts, [np.full((96, 128, 3), 90, np.uint8)] * 3)
+    (shard,) = shards_of(running.artifacts, clip)
+    found = await running.stub.EstimatePoses(pose_pb2.EstimatePosesRequest(shard=rpc.from_ref(shard)))
+    listed = await running.stub.ListPeople(
+        pose_pb2.ListPeopleRequest(clip=rpc.from_ref(clip), pose_shards=[found.artifact])
+    )
+    assert not listed.people
+    assert running.artifacts.open(rpc.to_ref(listed.artifact)).names() == []
 
 
 async def test_mistakes_come_back_as_themselves(running: Running) -> None:
