@@ -136,3 +136,33 @@ async def test_grpc_errors_carry_reason_and_message(stub: gateway_pb2_grpc.Gatew
         request = pb.CreateTransferRequest(source=pb.ClipUse(clip_id="a"), performer="b")
         await stub.CreateTransfer(request)
     assert isinstance(rpc.from_rpc_error(reading.value), ServiceUnavailable)
+
+
+async def test_unknown_clips_and_performers_are_problems_by_both_doors(
+    http: httpx.AsyncClient, stub: gateway_pb2_grpc.GatewayServiceAsyncStub
+) -> None:
+    for path in (
+        "/v1/clips/none/people", "/v1/clips/none/people/events", "/v1/clips/none/people/sheet",
+        "/v1/performers/none/evaluation", "/v1/performers/none/evaluation/events",
+        "/v1/performers/none/evaluation/files/index.html",
+    ):  # fmt: skip
+        answer = await http.get(path)
+        assert (answer.status_code, answer.json()["reason"]) == (404, "RESOURCE_NOT_FOUND"), path
+    wrong = await http.get("/v1/clips/none/people", params={"max_frames": -1})
+    assert (wrong.status_code, wrong.json()["reason"]) == (400, "INVALID_INPUT")
+    for call in (
+        stub.FindPeople(pb.FindPeopleRequest(clip=pb.ClipUse(clip_id="none"))),
+        stub.EvaluatePerformer(pb.EvaluatePerformerRequest(id="none")),
+        stub.ReadEvaluation(pb.ReadEvaluationRequest(id="none", name="index.html")),
+    ):
+        with pytest.raises(grpc.aio.AioRpcError) as missing:
+            async for _ in call:
+                pass
+        assert isinstance(rpc.from_rpc_error(missing.value), ResourceNotFound)
+
+
+async def test_wishes_that_nobody_can_meet_are_refused_with_what_can_be(http: httpx.AsyncClient) -> None:
+    body = {"source": {"clip_id": "a", "subject": "somebody"}, "performer": "b"}
+    answer = await http.post("/v1/transfers", json=body)
+    assert (answer.status_code, answer.json()["reason"]) == (400, "INVALID_OPTION")
+    assert "largest, left, right" in answer.json()["detail"]
