@@ -127,17 +127,17 @@ class Renderer:
     def _pictures(
         self, stage: _Stage, scenery: Scenery, request: RenderRequest, job: Job
     ) -> Iterator[tuple[int, Picture]]:
-        clean = request.backdrop.kind != "plate"
+        clean, factor = request.backdrop.kind != "plate", stage.windows.factor
         for frame, pose, window in self._perform(stage, request, job):
             matrix = compose(stage.matrices[pose], invert(scenery.view(frame, pose)))
-            yield frame, lay_over(scenery.behind(frame), decontaminated(window) if clean else window, matrix)
+            yield frame, lay_over(scenery.behind(frame), decontaminated(window, factor) if clean else window, matrix)
 
     def _cut_outs(
         self, stage: _Stage, scenery: Scenery, request: RenderRequest, job: Job
     ) -> Iterator[tuple[int, Picture, Picture]]:
         for frame, pose, window in self._perform(stage, request, job):
-            matrix = stage.matrices[pose]
-            yield frame, *cut_out(decontaminated(window), matrix, scenery.width, scenery.height)
+            matrix, factor = stage.matrices[pose], stage.windows.factor
+            yield frame, *cut_out(decontaminated(window, factor), matrix, scenery.width, scenery.height)
 
     def _perform(self, stage: _Stage, request: RenderRequest, job: Job) -> Iterator[tuple[int, int, Window]]:
         """(frame, pose that it shows, its window) in order of the frames."""

@@ -20,13 +20,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from services.common.artifacts import Artifact, ArtifactRef, ArtifactWriter, Facts, Recipe
-from services.common.camera import compose, warp
+from services.common.camera import compose, resize, warp
 from services.common.errors import ClipTooShort
 from services.common.nn.layer import lay_over
 from services.common.shards import MATTES_NAME, write_frames, write_mattes
 from services.common.stage import Job
-from services.trainer.data import Picture, Split, split_clip
-from services.trainer.draft import DraftConfig, choose_frames, draft_windows, read_references
+from services.trainer.data import Picture, Split, StudyFrame, split_clip
+from services.trainer.draft import DraftConfig, draft_windows, read_references
 from services.trainer.study import Study, StudyRefs
 
 VERSION = 1
@@ -69,12 +69,12 @@ def hold_out(performer: Artifact, study: Study, frame_rate: dict[str, int], job:
     job.progress(0, count, "frames")
     rows = [TRUTH, NEAREST]
     _write_truth(study, split, writer, job)
-    windows = {NEAREST: _nearest_windows(study, split)}
+    windows = {NEAREST: (_nearest_windows(study, split), 1)}
     if config["family"] != DRAFT:
         rows.append(DRAFT)
         windows[DRAFT] = _draft_windows(study, split, job)
-    for row, window in windows.items():
-        _write_row(row, window, study, split, writer, job)
+    for row, (window, factor) in windows.items():
+        _write_row(row, window, factor, study, split, writer, job)
     track = replace(split.track, keypoints=split.track.keypoints[split.heldout], valid=split.track.valid[split.heldout])
     writer.put_arrays("track.safetensors", track.to_arrays())
     height, width = study.plate.shape[:2]
@@ -102,12 +102,21 @@ def _write_truth(study: Study, split: Split, writer: ArtifactWriter, job: Job) -
 
 
 def _write_row(
-    row: str, window: Callable[[int], Floats], study: Study, split: Split, writer: ArtifactWriter, job: Job
+    row: str,
+    window: Callable[[int], Floats],
+    factor: int,
+    study: Study,
+    split: Split,
+    writer: ArtifactWriter,
+    job: Job,
 ) -> None:
+    side = split.window.width
+    enlarge = resize((side, side), (factor * side, factor * side))
+
     def pictures() -> Iterator[tuple[int, Picture]]:
         for number, frame in enumerate(split.heldout.tolist()):
             job.check()
-            yield number, lay_over(study.plate, window(frame), split.window.matrices[frame])
+            yield number, lay_over(study.plate, window(frame), compose(enlarge, split.window.matrices[frame]))
 
     file = io.BytesIO()
     write_frames(file, pictures())
@@ -152,7 +161,13 @@ def nearest_pose(keypoints: Floats, wanted: Floats) -> int:
     return int(distance.argmin())
 
 
-def _draft_windows(study: Study, split: Split, job: Job) -> Callable[[int], Floats]:
-    chosen = set(choose_frames(split, DraftConfig().references).tolist())
-    frames = study.frames(min(chosen), max(chosen) + 1)
-    return draft_windows(read_references(split, study.camera, chosen, frames, job.check), split)
+def _draft_windows(study: Study, split: Split, job: Job) -> tuple[Callable[[int], Floats], int]:
+    """Windows of the clip's frames, and how many times as large as the split's window they are along each side."""
+
+    def read(chosen: list[int]) -> Iterator[StudyFrame]:
+        for frame in study.some(chosen):
+            job.check()
+            yield frame
+
+    references = read_references(split, study.camera, DraftConfig().references, read)
+    return draft_windows(references, split), references.side // split.window.width

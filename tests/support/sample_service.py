@@ -75,6 +75,16 @@ class SampleServicer(pose_pb2_grpc.PoseServiceServicer, trainer_pb2_grpc.Trainer
                 case Done(artifact):
                     yield trainer_pb2.TrainResponse(performer=rpc.from_artifact(artifact, trainer_pb2.Performer))
 
+    async def HoldOut(  # noqa: N802
+        self, request: trainer_pb2.HoldOutRequest, context: Context
+    ) -> trainer_pb2.HoldOutResponse:
+        raise errors.InvalidOption("the sample holds nothing out")
+
+    async def Evaluate(  # noqa: N802
+        self, request: trainer_pb2.EvaluateRequest, context: Context
+    ) -> trainer_pb2.EvaluateResponse:
+        raise errors.InvalidOption("the sample measures nothing")
+
     def _work(self, job: Job, writer: ArtifactWriter) -> Facts:
         self._note("work")
         return {"frame_count": 64}

@@ -62,22 +62,23 @@ def cut_out(window: Floats, matrix: NDArray[np.float64], width: int, height: int
     return picture, alpha
 
 
-def decontaminated(window: Floats) -> Floats:
+def decontaminated(window: Floats, factor: int = 1) -> Floats:
     """The window with the plate taken out of its edges: half-transparent pixels get the colour of the body beside them.
 
     The generator's loss sees colour and plate mixed; in half-transparent pixels it may keep some of the plate in the
     colour, which nobody sees over that plate and everybody over another background.
 
-    window: float32 (h, w, 4) in 0..1, colour not multiplied by alpha. Returns the same; alpha is unchanged.
+    window: float32 (h, w, 4) in 0..1, colour not multiplied by alpha. factor: how many times as large as the
+    generator's own window it is. Returns the same; alpha is unchanged.
     """
     colour, alpha = window[..., :3], window[..., 3:]
     pure = np.clip((alpha - _MIXED) / (_PURE - _MIXED), 0.0, 1.0)
-    beside = _carried_outwards(colour, pure * pure, None)
+    beside = _carried_outwards(colour, pure * pure, None, factor)
     own = pure * pure * (3.0 - 2.0 * pure)
     return np.concatenate([beside + (colour - beside) * own, alpha], axis=2).astype(np.float32)
 
 
-def _carried_outwards(colour: Floats, weight: Floats, beyond: Floats | None) -> Floats:
+def _carried_outwards(colour: Floats, weight: Floats, beyond: Floats | None, factor: int = 1) -> Floats:
     """float32 (h, w, 3): the weighted mean of the colours nearby, from ever farther where none is near.
 
     weight: (h, w, 1) in 0..1. beyond: (3,), for what none reaches; None keeps the pixel's own colour there.
@@ -85,7 +86,7 @@ def _carried_outwards(colour: Floats, weight: Floats, beyond: Floats | None) -> 
     result = np.broadcast_to(beyond, colour.shape).astype(np.float32) if beyond is not None else colour.copy()
     weighted = np.concatenate([colour * weight, weight], axis=2)
     for sigma in reversed(_SPREADS_PX):
-        near = cv2.GaussianBlur(weighted, (0, 0), sigma, borderType=cv2.BORDER_REPLICATE)
+        near = cv2.GaussianBlur(weighted, (0, 0), factor * sigma, borderType=cv2.BORDER_REPLICATE)
         known = np.clip(near[..., 3:] * 20.0, 0.0, 1.0)
         result += (near[..., :3] / np.maximum(near[..., 3:], 1e-4) - result) * known
     return np.clip(result, 0.0, 1.0)
