@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 
-from gateway.board import RESULT, RESULT_STAGES, SOURCE, STUDY_STAGES, TARGET, TARGET_STAGES, Board
+from gateway.board import JUDGED_FRAMES, RESULT, RESULT_STAGES, SOURCE, STUDY_STAGES, TARGET, TARGET_STAGES, Board
 from gateway.resources import StageState
 
 
@@ -16,9 +16,14 @@ def test_lists_the_stages_in_the_order_in_which_users_see_them() -> None:
     stages = [(each.role, each.stage) for each in plan().snapshot()]
     assert stages == (
         [(SOURCE, stage) for stage in STUDY_STAGES]
-        + [(TARGET, stage) for stage in TARGET_STAGES]
+        + [(TARGET, stage) for stage in (*TARGET_STAGES, "evaluation")]
         + [(RESULT, stage) for stage in RESULT_STAGES]
     )
+
+
+def test_a_draft_is_not_judged() -> None:
+    draft = Board.plan("draft", {}, with_training=True)
+    assert "evaluation" not in {each.stage for each in draft.snapshot()}
 
 
 def test_a_named_performer_needs_no_target_stages() -> None:
@@ -37,12 +42,12 @@ def test_the_remaining_time_is_unknown_until_the_lengths_are() -> None:
 
 def test_source_and_target_count_side_by_side_and_the_result_after_them() -> None:
     rates = dict.fromkeys(("download", "pose", "camera", "segmentation", "plate"), 1.0)
-    rates |= {"training:preview": 1.0, "normalization": 1.0, "rendering": 1.0, "encoding": 1.0}
+    rates |= {"training:preview": 1.0, "evaluation": 1.0, "normalization": 1.0, "rendering": 1.0, "encoding": 1.0}
     board = plan(**rates, **{"iterations:preview": 10})
     board.expect(SOURCE, STUDY_STAGES, 5)
     board.expect(TARGET, TARGET_STAGES, 20)
     board.expect(RESULT, RESULT_STAGES, 5)
-    assert board.remaining_seconds() == 5 * 20 + 10 + 3 * 5
+    assert board.remaining_seconds() == 5 * 20 + 10 + JUDGED_FRAMES + 3 * 5
 
 
 def test_what_is_done_no_longer_remains() -> None:
