@@ -124,6 +124,10 @@ def _report(job: Job, finished: Transfer) -> None:
             f"held-out person SSIM {finished.metrics['person_ssim']:.3f}"
             + (f" ({', '.join(beside)})" if beside else "")
         )
+    if "missed_poses" in finished.metrics:
+        found, off = 1.0 - finished.metrics["missed_poses"], finished.metrics.get("pose_distance")
+        off_by = "" if off is None else f", {off:.3f} body heights from those asked for"
+        console.print(f"held-out poses found again in {found:.0%} of the frames{off_by}")
     console.print(f"{job.output}: {finished.summary}, {duration(finished.elapsed_seconds)}", markup=False)
 
 

@@ -23,7 +23,15 @@ from services.common.artifacts import Artifact, ArtifactRef, ArtifactWriter, Fac
 from services.common.camera import compose, resize, warp
 from services.common.errors import ClipTooShort
 from services.common.nn.layer import lay_over
-from services.common.shards import MATTES_NAME, write_frames, write_mattes
+from services.common.shards import (
+    MATTES_NAME,
+    encode_frame,
+    encode_matte,
+    frame_name,
+    matte_name,
+    write_encoded,
+    write_frames,
+)
 from services.common.stage import Job
 from services.trainer.data import Picture, Split, StudyFrame, split_clip
 from services.trainer.draft import DraftConfig, draft_windows, read_references
@@ -85,20 +93,21 @@ def hold_out(performer: Artifact, study: Study, frame_rate: dict[str, int], job:
 
 
 def _write_truth(study: Study, split: Split, writer: ArtifactWriter, job: Job) -> None:
-    """Frames and mattes in the registered camera; one that cannot be read repeats the one before."""
+    """Frames and mattes in the registered camera, as far as they can be read; kept compressed, not as pictures."""
     height, width = study.plate.shape[:2]
     numbers = {int(frame): number for number, frame in enumerate(split.heldout)}
-    pictures: list[tuple[int, Picture]] = []
-    mattes: list[tuple[int, Picture]] = []
-    for frame, picture, matte in study.frames(*split.heldout_range):
+    pictures: list[tuple[str, bytes]] = []
+    mattes: list[tuple[str, bytes]] = []
+    for frame, picture, matte in study.some(numbers):
         job.check()
-        if frame in numbers:
-            matrix = study.camera.matrices[frame]
-            pictures.append((numbers[frame], warp(picture, matrix, (width, height))))
-            mattes.append((numbers[frame], warp(matte, matrix, (width, height), border="zero")))
-            job.progress(len(pictures), len(numbers), "frames")
-    _put(writer, object_of(TRUTH), pictures, write_frames)
-    _put(writer, MATTES_NAME, mattes, write_mattes)
+        number, matrix = numbers[frame], study.camera.matrices[frame]
+        pictures.append((frame_name(number), encode_frame(warp(picture, matrix, (width, height)))))
+        mattes.append((matte_name(number), encode_matte(warp(matte, matrix, (width, height), border="zero"))))
+        job.progress(len(pictures), len(numbers), "frames")
+    for name, members in ((object_of(TRUTH), pictures), (MATTES_NAME, mattes)):
+        file = io.BytesIO()
+        write_encoded(file, members)
+        writer.put_bytes(name, file.getvalue())
 
 
 def _write_row(
@@ -121,17 +130,6 @@ def _write_row(
     file = io.BytesIO()
     write_frames(file, pictures())
     writer.put_bytes(object_of(row), file.getvalue())
-
-
-def _put(
-    writer: ArtifactWriter,
-    name: str,
-    pictures: list[tuple[int, Picture]],
-    write: Callable[[io.BytesIO, list[tuple[int, Picture]]], int],
-) -> None:
-    file = io.BytesIO()
-    write(file, pictures)
-    writer.put_bytes(name, file.getvalue())
 
 
 def _nearest_windows(study: Study, split: Split) -> Callable[[int], Floats]:
