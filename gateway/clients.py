@@ -11,6 +11,7 @@ import grpc
 from google.protobuf.message import Message
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from opentelemetry import propagate
+from prometheus_client import CollectorRegistry
 from understudy.v1 import (
     downloader_pb2_grpc,
     normalization_pb2_grpc,
@@ -21,6 +22,8 @@ from understudy.v1 import (
 )
 
 from gateway.config import STAGE_SERVICES, GatewaySettings
+from gateway.metrics import GatewayMetrics
+from gateway.turns import Turns
 from services.common import rpc
 from services.common.errors import DeadlineExceeded, Internal, UnderstudyError
 from services.common.telemetry import REQUEST_HEADER, STAGE_HEADER, TRANSFER_HEADER, logger
@@ -47,8 +50,10 @@ _OPTIONS = [
 class StageClients:
     """Stubs of all six services on one event loop."""
 
-    def __init__(self, settings: GatewaySettings) -> None:
+    def __init__(self, settings: GatewaySettings, metrics: GatewayMetrics | None = None) -> None:
         self._settings = settings
+        self.metrics = metrics or GatewayMetrics(CollectorRegistry())
+        self.turns = Turns(settings.concurrent_shards, self.metrics)
         self._channels = {
             service: grpc.aio.insecure_channel(settings.address_of(service), options=_OPTIONS)
             for service in STAGE_SERVICES
@@ -82,20 +87,21 @@ class StageClients:
 class StageCaller:
     """Makes one transfer's calls. `method` is a stub's; `stage` and the transfer's id travel as metadata."""
 
-    def __init__(self, settings: GatewaySettings, transfer_id: str) -> None:
+    def __init__(self, settings: GatewaySettings, transfer_id: str, metrics: GatewayMetrics) -> None:
         self._settings = settings
         self._transfer_id = transfer_id
+        self._metrics = metrics
 
     async def unary(self, method: grpc.aio.UnaryUnaryMultiCallable[Q, R], request: Q, stage: str) -> R:
         """The answer. Raises what the service raised, once retrying can no longer help."""
-        patience = _Patience(self._settings.retry_seconds)
+        patience = _Patience(self._settings.retry_seconds, stage, self._metrics)
         while True:
             try:
                 return await method(
                     request, metadata=self._metadata(stage), timeout=self._settings.call_timeout_seconds
                 )
             except grpc.aio.AioRpcError as error:
-                await patience.wait(rpc.from_rpc_error(error), stage)
+                await patience.wait(rpc.from_rpc_error(error))
 
     async def stream(
         self,
@@ -105,17 +111,17 @@ class StageCaller:
         on_update: Callable[[R], None],
     ) -> None:
         """Sees every update through `on_update`; updates before a retry may come again. Ends with the call."""
-        patience = _Patience(self._settings.retry_seconds)
+        patience = _Patience(self._settings.retry_seconds, stage, self._metrics)
         while True:
             try:
                 async for update in self._updates(method(request, metadata=self._metadata(stage))):
                     patience.reset()
                     on_update(update)
             except grpc.aio.AioRpcError as error:
-                await patience.wait(rpc.from_rpc_error(error), stage)
+                await patience.wait(rpc.from_rpc_error(error))
             except TimeoutError:
                 silent = self._settings.silence_timeout_seconds
-                await patience.wait(DeadlineExceeded(f"{stage} said nothing for {silent:.0f} s"), stage)
+                await patience.wait(DeadlineExceeded(f"{stage} said nothing for {silent:.0f} s"))
             else:
                 return
 
@@ -141,8 +147,10 @@ class StageCaller:
 class _Patience:
     """Decides whether a failed call is made again, and waits before it is."""
 
-    def __init__(self, retry_seconds: float) -> None:
+    def __init__(self, retry_seconds: float, stage: str, metrics: GatewayMetrics) -> None:
         self._retry_seconds = retry_seconds
+        self._stage = stage
+        self._metrics = metrics
         self._waited = 0.0
         self._next = _FIRST_WAIT_SECONDS
         self._internal = 0
@@ -150,12 +158,13 @@ class _Patience:
     def reset(self) -> None:
         self._waited, self._next = 0.0, _FIRST_WAIT_SECONDS
 
-    async def wait(self, error: UnderstudyError, stage: str) -> None:
+    async def wait(self, error: UnderstudyError) -> None:
         """Raises the error when waiting cannot help or has not helped for long enough."""
         self._internal += isinstance(error, Internal)
         if not error.retryable or self._waited >= self._retry_seconds or self._internal >= _MOST_INTERNAL:
             raise error
-        _log.info("trying again", stage=stage, reason=error.reason, error=error.message, wait_seconds=self._next)
+        self._metrics.retries.labels(self._stage, error.grpc_code).inc()
+        _log.info("trying again", stage=self._stage, reason=error.reason, error=error.message, wait_seconds=self._next)
         await asyncio.sleep(self._next * random.uniform(0.8, 1.2))  # noqa: S311 - spreads retries
         self._waited += self._next
         self._next = min(self._next * 2, _LONGEST_WAIT_SECONDS)

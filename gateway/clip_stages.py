@@ -33,8 +33,8 @@ class ClipStages:
         self._stills = stills
         self._clients = clients
         self._board = board
-        self._call = StageCaller(settings, transfer_id)
-        self._shards_at_once = asyncio.Semaphore(settings.concurrent_shards)
+        self._call = StageCaller(settings, transfer_id, clients.metrics)
+        self._transfer_id = transfer_id
 
     async def study(self, clip: Clip, use: ClipUse, role: str) -> Study:
         """Ingests a clip, finds poses in its shards as they appear, follows the subject, registers the camera."""
@@ -150,7 +150,7 @@ class ClipStages:
                 self._board.expect(RESULT, RESULT_STAGES, frames)
 
     async def _estimate(self, shard: types_pb2.FrameShard, role: str) -> pose_pb2.EstimatePosesResponse:
-        async with self._shards_at_once:
+        async with self._clients.turns.turn("pose", self._transfer_id):
             answer = await self._call.unary(
                 self._clients.pose.EstimatePoses, pose_pb2.EstimatePosesRequest(shard=shard.artifact), "pose"
             )
@@ -158,7 +158,7 @@ class ClipStages:
         return answer
 
     async def _segment(self, study: Study, index: int, role: str) -> types_pb2.ArtifactRef:
-        async with self._shards_at_once:
+        async with self._clients.turns.turn("segmentation", self._transfer_id):
             answer = await self._call.unary(
                 self._clients.segmentation.SegmentFrames,
                 segmentation_pb2.SegmentFramesRequest(

@@ -118,7 +118,9 @@ class Conductor:
         if live.saver is not None:
             live.saver.cancel()
         self._live.pop(transfer_id, None)
-        if not await self._kept(self._save, live):
+        if await self._kept(self._save, live):
+            self._clients.metrics.transfer_ended(live.transfer.state, live.transfer.elapsed_seconds)
+        else:
             _log.info("the transfer was ended elsewhere", transfer_id=transfer_id)
         for stage, seconds_per_unit in live.board.measured.items():
             await self._kept(self._database.save_stage_rate, stage, seconds_per_unit)

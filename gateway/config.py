@@ -36,7 +36,7 @@ class GatewaySettings(ServiceSettings):
     for its own command."""
     concurrent_transfers: int = Field(default=2, ge=1)
     concurrent_shards: int = Field(default=4, ge=1)
-    """Shards of one transfer under way at once in one stage."""
+    """Shards under way at once in one stage, over all transfers of this gateway; twice the workers keeps all busy."""
     max_upload_bytes: int = Field(default=8 << 30, ge=1)
     call_timeout_seconds: float = Field(default=900.0, gt=0)
     """Longest one call on one shard or clip may take."""
@@ -50,6 +50,10 @@ class GatewaySettings(ServiceSettings):
     """Uploads are spooled here while they are hashed."""
     allowed_hosts: str = "127.0.0.1,localhost,[::1]"
     """Host names, comma separated, that HTTP requests may be addressed to; * for any."""
+
+    @property
+    def workflow_url(self) -> str:
+        return self.workflow_database_url or self.database_url
 
     def address_of(self, service: str) -> str:
         return str(getattr(self, f"{service}_address"))

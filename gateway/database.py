@@ -171,6 +171,12 @@ class Database:
     def all_transfers(self) -> list[Transfer]:
         return self._where(_transfers, Transfer, sa.true())
 
+    def count_transfers(self) -> dict[str, int]:
+        """How many there are in each state."""
+        query = sa.select(_transfers.c.state, sa.func.count().label("number")).group_by(_transfers.c.state)
+        rows = self._run(lambda connection: connection.execute(query).all())
+        return {row.state: row.number for row in rows}
+
     def delete_transfer(self, transfer_id: str) -> None:
         self._delete(_transfers, transfer_id, "transfer")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Annotated
 from urllib.parse import urlsplit
@@ -10,11 +11,13 @@ from urllib.parse import urlsplit
 from fastapi import FastAPI, Query, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import FileResponse, JSONResponse, StreamingResponse
-from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
+from fastapi.routing import APIRoute
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from pydantic import BaseModel
 
 from gateway.http_people import add_people
 from gateway.http_problems import problem_of
+from gateway.metrics import GatewayMetrics
 from gateway.resources import Clip, Performer, Transfer, TransferRequest
 from gateway.service import Understudy
 from services.common.errors import Forbidden, InvalidInput, UnderstudyError
@@ -53,12 +56,13 @@ class TransferPage(BaseModel):
     next_page_token: str
 
 
-def create_app(understudy: Understudy, allowed_hosts: str, registry: CollectorRegistry) -> FastAPI:
+def create_app(understudy: Understudy, allowed_hosts: str, metrics: GatewayMetrics) -> FastAPI:
     """The application. `allowed_hosts`: names that requests may be addressed to, comma separated; * for any."""
     app = FastAPI(title="Understudy", version="1", description="Motion transfer: clips, performers, transfers.")
     _add_guard(app, allowed_hosts)
+    _add_counting(app, metrics)
     _add_errors(app)
-    _add_probes(app, understudy, registry)
+    _add_probes(app, understudy, metrics)
     _add_clips(app, understudy)
     add_people(app, understudy)
     _add_performers(app, understudy)
@@ -79,6 +83,22 @@ def _add_guard(app: FastAPI, allowed_hosts: str) -> None:
                 if host not in allowed:
                     return _problem(Forbidden(f"requests for {host!r} are refused", host=host), request.url.path)
         return await call_next(request)
+
+
+def _add_counting(app: FastAPI, metrics: GatewayMetrics) -> None:
+    @app.middleware("http")
+    async def count(request: Request, call_next: Callable[[Request], Awaitable[Response]]) -> Response:
+        # the route is known only after the call: a path that was made up must not become a series
+        began, code = time.monotonic(), "500"
+        try:
+            answer = await call_next(request)
+            code = str(answer.status_code)
+            return answer
+        finally:
+            route = request.scope.get("route")
+            name = f"{request.method} {route.path}" if isinstance(route, APIRoute) else "unknown"
+            metrics.calls.labels("http", name, code).inc()
+            metrics.call_seconds.labels("http", name).observe(time.monotonic() - began)
 
 
 def _host(url: str) -> str:
@@ -106,7 +126,7 @@ def _problem(error: UnderstudyError, instance: str) -> JSONResponse:
     )
 
 
-def _add_probes(app: FastAPI, understudy: Understudy, registry: CollectorRegistry) -> None:
+def _add_probes(app: FastAPI, understudy: Understudy, metrics: GatewayMetrics) -> None:
     @app.get("/healthz", tags=["probes"])
     async def healthz() -> dict[str, str]:
         """The process answers."""
@@ -120,9 +140,9 @@ def _add_probes(app: FastAPI, understudy: Understudy, registry: CollectorRegistr
         return parts
 
     @app.get("/metrics", tags=["probes"])
-    async def metrics() -> Response:
+    async def prometheus() -> Response:
         """Prometheus metrics of the gateway."""
-        return Response(generate_latest(registry), media_type=CONTENT_TYPE_LATEST)
+        return Response(generate_latest(metrics.registry), media_type=CONTENT_TYPE_LATEST)
 
 
 def _add_clips(app: FastAPI, understudy: Understudy) -> None:

@@ -127,7 +127,7 @@ class Pipeline(ClipStages):
 
     async def _render(self, performer: Ref, driven: Driven, first: int) -> types_pb2.ArtifactRef:
         count = min(SHARD_FRAMES, driven.frame_count - first)
-        async with self._shards_at_once:
+        async with self._clients.turns.turn("pose", self._transfer_id):
             answer = await self._call.unary(
                 self._clients.renderer.RenderFrames,
                 renderer_pb2.RenderFramesRequest(

@@ -19,18 +19,20 @@ from prometheus_client import CollectorRegistry
 from understudy.v1 import gateway_pb2_grpc
 
 from gateway import workflow
+from gateway.backlog import Backlog
 from gateway.clients import StageClients
 from gateway.conductor import Conductor
 from gateway.config import GatewaySettings
 from gateway.database import Database
 from gateway.grpc_api import GatewayServicer
 from gateway.http_api import create_app
+from gateway.metrics import GatewayMetrics
 from gateway.service import Queue, Understudy
 from gateway.sql import patiently
 from services.common.artifacts import Artifacts
 from services.common.interceptors import CallInterceptor
-from services.common.metrics import ServiceMetrics
 from services.common.server import watch_parent
+from services.common.store import MeasuredStore
 from services.common.telemetry import configure_logging, configure_tracing, logger
 
 _log = logger(__name__)
@@ -50,23 +52,28 @@ class Running:
 async def serving(settings: GatewaySettings) -> AsyncIterator[Running]:
     """A gateway on this event loop until the block ends. One a process: DBOS keeps process-wide state."""
     database = await patiently(settings.database_retry_seconds, Database, settings.database_url)
-    artifacts = Artifacts(settings.open_store(), settings.cache_dir)
-    clients = StageClients(settings)
+    metrics = GatewayMetrics(CollectorRegistry())
+    store = MeasuredStore(settings.open_store())
+    store.observe = metrics.observe_store
+    artifacts = Artifacts(store, settings.cache_dir)
+    clients = StageClients(settings, metrics)
     conductor = Conductor(settings, database, clients, artifacts)
     queue = Queue(workflow.enqueue, workflow.cancel) if settings.run_transfers else None
     understudy = Understudy(settings, database, artifacts, clients, conductor, queue)
     if settings.foreground_request_id:
         understudy.hold_others(settings.foreground_request_id)
-    registry = CollectorRegistry()
     if queue is not None:
         workflow.configure(settings)
         await workflow.launch(settings, conductor)
         await workflow.take_up(database)
-    server, grpc_port = await _start_grpc(understudy, settings, registry)
-    web, http_port, web_task = await _start_http(understudy, settings, registry)
+    server, grpc_port = await _start_grpc(understudy, settings, metrics)
+    web, http_port, web_task = await _start_http(understudy, settings, metrics)
+    backlog = asyncio.create_task(Backlog(settings, database, metrics, understudy.ready).watch())
     try:
         yield Running(understudy, grpc_port, http_port)
     finally:
+        backlog.cancel()
+        await asyncio.wait({backlog})
         web.should_exit = True
         await web_task
         await server.stop(1.0)
@@ -100,11 +107,9 @@ async def _serve(settings: GatewaySettings) -> None:
 
 
 async def _start_grpc(
-    understudy: Understudy, settings: GatewaySettings, registry: CollectorRegistry
+    understudy: Understudy, settings: GatewaySettings, metrics: GatewayMetrics
 ) -> tuple[grpc.aio.Server, int]:
-    server = grpc.aio.server(
-        interceptors=[CallInterceptor(ServiceMetrics(registry))], options=[("grpc.so_reuseport", 0)]
-    )
+    server = grpc.aio.server(interceptors=[CallInterceptor(metrics)], options=[("grpc.so_reuseport", 0)])
     gateway_pb2_grpc.add_GatewayServiceServicer_to_server(GatewayServicer(understudy), server)
     state = health.aio.HealthServicer()
     health_pb2_grpc.add_HealthServicer_to_server(state, server)
@@ -117,9 +122,9 @@ async def _start_grpc(
 
 
 async def _start_http(
-    understudy: Understudy, settings: GatewaySettings, registry: CollectorRegistry
+    understudy: Understudy, settings: GatewaySettings, metrics: GatewayMetrics
 ) -> tuple[uvicorn.Server, int, asyncio.Task[None]]:
-    app = create_app(understudy, settings.allowed_hosts, registry)
+    app = create_app(understudy, settings.allowed_hosts, metrics)
     config = uvicorn.Config(
         app,
         host=settings.listen_host,

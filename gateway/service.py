@@ -98,6 +98,7 @@ class Understudy:
                 spool.flush()
             except OSError as error:
                 raise StorageFull(f"no room to take the upload in: {error.strerror}") from error
+            self._clients.metrics.upload_bytes.inc(size)
             sha256 = digest.hexdigest()
             await asyncio.to_thread(self._store_upload, sha256, size, Path(spool.name))
         return await asyncio.to_thread(self._clip_of_upload, sha256, size, display_name[:200])

@@ -28,6 +28,7 @@ from services.common.interceptors import CallInterceptor
 from services.common.metrics import ServiceMetrics
 from services.common.settings import ServiceSettings
 from services.common.stage import StageRunner
+from services.common.store import MeasuredStore
 from services.common.telemetry import configure_logging, configure_tracing, logger
 
 _log = logger(__name__)
@@ -81,14 +82,17 @@ class Running:
 
 def open_runner(settings: ServiceSettings) -> StageRunner:
     """The stage runner of a process, over the store that its settings name."""
-    return StageRunner(Artifacts(settings.open_store(), settings.cache_dir), settings.slots)
+    return StageRunner(Artifacts(MeasuredStore(settings.open_store()), settings.cache_dir), settings.slots)
 
 
 async def start(service: Service, settings: ServiceSettings) -> Running:
     """Starts serving. Raises OSError when the port is taken."""
     registry = CollectorRegistry()
     metrics = ServiceMetrics(registry)
-    service.runner.on_done = metrics.count_result
+    service.runner.observer = metrics.stages
+    store = service.runner.artifacts.store
+    if isinstance(store, MeasuredStore):
+        store.observe = metrics.observe_store
     server = grpc.aio.server(interceptors=[CallInterceptor(metrics)], options=_KEEPALIVE)
     service.register(server)
     state = health.aio.HealthServicer()
