@@ -22,7 +22,9 @@ from understudy.v1 import (
 )
 
 from gateway.config import STAGE_SERVICES, GatewaySettings
+from gateway.messages import refs_in
 from gateway.metrics import GatewayMetrics
+from gateway.resources import Ref
 from gateway.turns import Turns
 from services.common import rpc
 from services.common.errors import DeadlineExceeded, Internal, UnderstudyError
@@ -85,9 +87,13 @@ class StageClients:
 
 
 class StageCaller:
-    """Makes one transfer's calls. `method` is a stub's; `stage` and the transfer's id travel as metadata."""
+    """Makes one transfer's calls. `method` is a stub's; `stage` and the transfer's id travel as metadata.
+
+    made: every artifact that an answer named, in order. A transfer keeps them while it runs.
+    """
 
     def __init__(self, settings: GatewaySettings, transfer_id: str, metrics: GatewayMetrics) -> None:
+        self.made: dict[tuple[str, str], Ref] = {}
         self._settings = settings
         self._transfer_id = transfer_id
         self._metrics = metrics
@@ -97,11 +103,14 @@ class StageCaller:
         patience = _Patience(self._settings.retry_seconds, stage, self._metrics)
         while True:
             try:
-                return await method(
+                answer = await method(
                     request, metadata=self._metadata(stage), timeout=self._settings.call_timeout_seconds
                 )
             except grpc.aio.AioRpcError as error:
                 await patience.wait(rpc.from_rpc_error(error))
+            else:
+                self._remember(answer)
+                return answer
 
     async def stream(
         self,
@@ -116,6 +125,7 @@ class StageCaller:
             try:
                 async for update in self._updates(method(request, metadata=self._metadata(stage))):
                     patience.reset()
+                    self._remember(update)
                     on_update(update)
             except grpc.aio.AioRpcError as error:
                 await patience.wait(rpc.from_rpc_error(error))
@@ -135,6 +145,9 @@ class StageCaller:
                 yield update
         finally:
             call.cancel()
+
+    def _remember(self, answer: Message) -> None:
+        self.made.update(((ref.kind, ref.key), ref) for ref in refs_in(answer))
 
     def _metadata(self, stage: str) -> tuple[tuple[str, str], ...]:
         carrier: dict[str, str] = {}

@@ -12,7 +12,7 @@ from gateway.board import RESULT, RESULT_STAGES, TARGET, Board
 from gateway.clients import StageCaller, StageClients
 from gateway.config import GatewaySettings
 from gateway.messages import one_error, to_message, to_messages, to_resource
-from gateway.resources import Clip, ClipUse
+from gateway.resources import Clip, ClipUse, Ref
 from gateway.results import Study
 
 
@@ -35,6 +35,11 @@ class ClipStages:
         self._board = board
         self._call = StageCaller(settings, transfer_id, clients.metrics)
         self._transfer_id = transfer_id
+
+    @property
+    def made(self) -> list[Ref]:
+        """Every artifact that a stage has named so far."""
+        return list(self._call.made.values())
 
     async def study(self, clip: Clip, use: ClipUse, role: str) -> Study:
         """Ingests a clip, finds poses in its shards as they appear, follows the subject, registers the camera."""

@@ -213,6 +213,7 @@ class Conductor:
 
     def _save(self, live: _Live) -> bool:
         transfer = live.transfer
+        self._note(live, live.pipeline.made, [])
         transfer.stages = live.board.snapshot()
         transfer.stage = live.board.now_at
         transfer.elapsed_seconds = round(live.elapsed_before + time.monotonic() - live.began, 1)

@@ -15,6 +15,8 @@ from fastapi.routing import APIRoute
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from pydantic import BaseModel
 
+from gateway.auth import Auth, add_auth
+from gateway.http_keys import add_keys
 from gateway.http_people import add_people
 from gateway.http_problems import problem_of
 from gateway.metrics import GatewayMetrics
@@ -56,9 +58,10 @@ class TransferPage(BaseModel):
     next_page_token: str
 
 
-def create_app(understudy: Understudy, allowed_hosts: str, metrics: GatewayMetrics) -> FastAPI:
+def create_app(understudy: Understudy, allowed_hosts: str, metrics: GatewayMetrics, auth: Auth) -> FastAPI:
     """The application. `allowed_hosts`: names that requests may be addressed to, comma separated; * for any."""
     app = FastAPI(title="Understudy", version="1", description="Motion transfer: clips, performers, transfers.")
+    add_auth(app, auth, _problem)  # innermost: what is added later comes before it
     _add_guard(app, allowed_hosts)
     _add_counting(app, metrics)
     _add_errors(app)
@@ -67,6 +70,7 @@ def create_app(understudy: Understudy, allowed_hosts: str, metrics: GatewayMetri
     add_people(app, understudy)
     _add_performers(app, understudy)
     _add_transfers(app, understudy)
+    add_keys(app, understudy.keys)
     return app
 
 
@@ -122,7 +126,10 @@ def _add_errors(app: FastAPI) -> None:
 
 def _problem(error: UnderstudyError, instance: str) -> JSONResponse:
     return JSONResponse(
-        problem_of(error, instance), status_code=error.http_status, media_type="application/problem+json"
+        problem_of(error, instance),
+        status_code=error.http_status,
+        media_type="application/problem+json",
+        headers={"WWW-Authenticate": "Bearer"} if error.http_status == 401 else None,
     )
 
 

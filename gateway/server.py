@@ -19,12 +19,14 @@ from prometheus_client import CollectorRegistry
 from understudy.v1 import gateway_pb2_grpc
 
 from gateway import workflow
+from gateway.auth import Auth, AuthInterceptor
 from gateway.backlog import Backlog
 from gateway.clients import StageClients
 from gateway.conductor import Conductor
 from gateway.config import GatewaySettings
 from gateway.database import Database
 from gateway.grpc_api import GatewayServicer
+from gateway.housekeeping import Housekeeping, keep_house
 from gateway.http_api import create_app
 from gateway.metrics import GatewayMetrics
 from gateway.service import Queue, Understudy
@@ -66,14 +68,18 @@ async def serving(settings: GatewaySettings) -> AsyncIterator[Running]:
         workflow.configure(settings)
         await workflow.launch(settings, conductor)
         await workflow.take_up(database)
-    server, grpc_port = await _start_grpc(understudy, settings, metrics)
-    web, http_port, web_task = await _start_http(understudy, settings, metrics)
-    backlog = asyncio.create_task(Backlog(settings, database, metrics, understudy.ready).watch())
+    auth = Auth(understudy.keys if settings.asks_for_keys else None, settings.admin_key.get_secret_value())
+    server, grpc_port = await _start_grpc(understudy, settings, metrics, auth)
+    web, http_port, web_task = await _start_http(understudy, settings, metrics, auth)
+    beside = [asyncio.create_task(Backlog(settings, database, metrics, understudy.ready).watch())]
+    if settings.gc_every_seconds:
+        beside.append(asyncio.create_task(keep_house(settings, Housekeeping(settings, database, artifacts))))
     try:
         yield Running(understudy, grpc_port, http_port)
     finally:
-        backlog.cancel()
-        await asyncio.wait({backlog})
+        for task in beside:
+            task.cancel()
+        await asyncio.wait(beside)
         web.should_exit = True
         await web_task
         await server.stop(1.0)
@@ -107,9 +113,11 @@ async def _serve(settings: GatewaySettings) -> None:
 
 
 async def _start_grpc(
-    understudy: Understudy, settings: GatewaySettings, metrics: GatewayMetrics
+    understudy: Understudy, settings: GatewaySettings, metrics: GatewayMetrics, auth: Auth
 ) -> tuple[grpc.aio.Server, int]:
-    server = grpc.aio.server(interceptors=[CallInterceptor(metrics)], options=[("grpc.so_reuseport", 0)])
+    server = grpc.aio.server(
+        interceptors=[CallInterceptor(metrics), AuthInterceptor(auth)], options=[("grpc.so_reuseport", 0)]
+    )
     gateway_pb2_grpc.add_GatewayServiceServicer_to_server(GatewayServicer(understudy), server)
     state = health.aio.HealthServicer()
     health_pb2_grpc.add_HealthServicer_to_server(state, server)
@@ -122,9 +130,9 @@ async def _start_grpc(
 
 
 async def _start_http(
-    understudy: Understudy, settings: GatewaySettings, metrics: GatewayMetrics
+    understudy: Understudy, settings: GatewaySettings, metrics: GatewayMetrics, auth: Auth
 ) -> tuple[uvicorn.Server, int, asyncio.Task[None]]:
-    app = create_app(understudy, settings.allowed_hosts, metrics)
+    app = create_app(understudy, settings.allowed_hosts, metrics, auth)
     config = uvicorn.Config(
         app,
         host=settings.listen_host,
