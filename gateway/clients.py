@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractContextManager
 from typing import Any, TypeVar
 
 import grpc
 from google.protobuf.message import Message
 from grpc_health.v1 import health_pb2, health_pb2_grpc
-from opentelemetry import propagate
+from opentelemetry import propagate, trace
 from prometheus_client import CollectorRegistry
 from understudy.v1 import (
     downloader_pb2_grpc,
@@ -29,8 +30,10 @@ from gateway.turns import Turns
 from services.common import rpc
 from services.common.errors import DeadlineExceeded, Internal, UnderstudyError
 from services.common.telemetry import REQUEST_HEADER, STAGE_HEADER, TRANSFER_HEADER, logger
+from services.common.tls import channel_credentials
 
 _log = logger(__name__)
+_tracer = trace.get_tracer("understudy")
 Q = TypeVar("Q", bound=Message)
 R = TypeVar("R", bound=Message)
 
@@ -56,10 +59,8 @@ class StageClients:
         self._settings = settings
         self.metrics = metrics or GatewayMetrics(CollectorRegistry())
         self.turns = Turns(settings.concurrent_shards, self.metrics)
-        self._channels = {
-            service: grpc.aio.insecure_channel(settings.address_of(service), options=_OPTIONS)
-            for service in STAGE_SERVICES
-        }
+        credentials = channel_credentials(settings)
+        self._channels = {service: _channel(settings.address_of(service), credentials) for service in STAGE_SERVICES}
         self.downloader = downloader_pb2_grpc.DownloaderServiceStub(self._channels["downloader"])
         self.pose = pose_pb2_grpc.PoseServiceStub(self._channels["pose"])
         self.segmentation = segmentation_pb2_grpc.SegmentationServiceStub(self._channels["segmentation"])
@@ -86,6 +87,17 @@ class StageClients:
         return dict(zip(STAGE_SERVICES, answers, strict=True))
 
 
+def _channel(address: str, credentials: grpc.ChannelCredentials | None) -> grpc.aio.Channel:
+    if credentials is None:
+        return grpc.aio.insecure_channel(address, options=_OPTIONS)
+    return grpc.aio.secure_channel(address, credentials, options=_OPTIONS)
+
+
+def _calling(stage: str) -> AbstractContextManager[trace.Span]:
+    """The span of one try."""
+    return _tracer.start_as_current_span(f"call {stage}", kind=trace.SpanKind.CLIENT)
+
+
 class StageCaller:
     """Makes one transfer's calls. `method` is a stub's; `stage` and the transfer's id travel as metadata.
 
@@ -103,9 +115,10 @@ class StageCaller:
         patience = _Patience(self._settings.retry_seconds, stage, self._metrics)
         while True:
             try:
-                answer = await method(
-                    request, metadata=self._metadata(stage), timeout=self._settings.call_timeout_seconds
-                )
+                with _calling(stage):
+                    answer = await method(
+                        request, metadata=self._metadata(stage), timeout=self._settings.call_timeout_seconds
+                    )
             except grpc.aio.AioRpcError as error:
                 await patience.wait(rpc.from_rpc_error(error))
             else:
@@ -123,10 +136,11 @@ class StageCaller:
         patience = _Patience(self._settings.retry_seconds, stage, self._metrics)
         while True:
             try:
-                async for update in self._updates(method(request, metadata=self._metadata(stage))):
-                    patience.reset()
-                    self._remember(update)
-                    on_update(update)
+                with _calling(stage):
+                    async for update in self._updates(method(request, metadata=self._metadata(stage))):
+                        patience.reset()
+                        self._remember(update)
+                        on_update(update)
             except grpc.aio.AioRpcError as error:
                 await patience.wait(rpc.from_rpc_error(error))
             except TimeoutError:

@@ -50,6 +50,9 @@ class GatewaySettings(ServiceSettings):
     """How long a transfer at work waits for a database that is away; users are told at once."""
     spool_dir: Path = Path(tempfile.gettempdir())
     """Uploads are spooled here while they are hashed."""
+    door_certificate_file: Path | None = None
+    """PEM chain for the gateway's own two ports; with it and its key users reach it by https and by gRPC over TLS."""
+    door_key_file: Path | None = None
     api_keys: Literal["auto", "on", "off"] = "auto"
     """Whether callers need an API key; "auto" asks for one unless only this machine can reach the gateway."""
     admin_key: SecretStr = SecretStr("")

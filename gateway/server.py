@@ -35,7 +35,8 @@ from services.common.artifacts import Artifacts
 from services.common.interceptors import CallInterceptor
 from services.common.server import watch_parent
 from services.common.store import MeasuredStore
-from services.common.telemetry import configure_logging, configure_tracing, logger
+from services.common.telemetry import configure_logging, configure_tracing, flush_tracing, logger
+from services.common.tls import credentials_of
 
 _log = logger(__name__)
 _GRPC_NAME = "understudy.v1.GatewayService"
@@ -94,6 +95,7 @@ def run(settings: GatewaySettings) -> None:
     configure_logging("gateway", settings.log_format, settings.log_level)
     configure_tracing("gateway", settings.otlp_endpoint)
     asyncio.run(_serve(settings))
+    flush_tracing()
     os._exit(0)  # DBOS and grpc threads that still wait must not hold up the exit
 
 
@@ -124,7 +126,12 @@ async def _start_grpc(
     for name in ("", _GRPC_NAME):
         await state.set(name, health_pb2.HealthCheckResponse.SERVING)
     reflection.enable_server_reflection((_GRPC_NAME, health.SERVICE_NAME, reflection.SERVICE_NAME), server)
-    port = server.add_insecure_port(f"{settings.listen_host}:{settings.listen_port}")
+    address = f"{settings.listen_host}:{settings.listen_port}"
+    if settings.door_certificate_file:
+        credentials = credentials_of(settings.door_certificate_file, settings.door_key_file)
+        port = server.add_secure_port(address, credentials)
+    else:
+        port = server.add_insecure_port(address)
     await server.start()
     return server, port
 
@@ -141,6 +148,8 @@ async def _start_http(
         access_log=False,
         timeout_graceful_shutdown=2,
         server_header=False,
+        ssl_certfile=settings.door_certificate_file,
+        ssl_keyfile=settings.door_key_file,
     )
     web = uvicorn.Server(config)
     web.install_signal_handlers = lambda: None  # type: ignore[attr-defined]
