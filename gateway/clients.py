@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractContextManager
 from typing import Any, TypeVar
 
 import grpc
 from google.protobuf.message import Message
 from grpc_health.v1 import health_pb2, health_pb2_grpc
-from opentelemetry import propagate
+from opentelemetry import propagate, trace
+from prometheus_client import CollectorRegistry
 from understudy.v1 import (
     downloader_pb2_grpc,
     normalization_pb2_grpc,
@@ -21,11 +23,18 @@ from understudy.v1 import (
 )
 
 from gateway.config import STAGE_SERVICES, GatewaySettings
+from gateway.messages import refs_in
+from gateway.metrics import GatewayMetrics
+from gateway.resources import Ref
+from gateway.turns import Turns
+from gateway.workers import FEWEST_SHARDS
 from services.common import rpc
 from services.common.errors import DeadlineExceeded, Internal, UnderstudyError
 from services.common.telemetry import REQUEST_HEADER, STAGE_HEADER, TRANSFER_HEADER, logger
+from services.common.tls import channel_credentials
 
 _log = logger(__name__)
+_tracer = trace.get_tracer("understudy")
 Q = TypeVar("Q", bound=Message)
 R = TypeVar("R", bound=Message)
 
@@ -47,12 +56,12 @@ _OPTIONS = [
 class StageClients:
     """Stubs of all six services on one event loop."""
 
-    def __init__(self, settings: GatewaySettings) -> None:
+    def __init__(self, settings: GatewaySettings, metrics: GatewayMetrics | None = None) -> None:
         self._settings = settings
-        self._channels = {
-            service: grpc.aio.insecure_channel(settings.address_of(service), options=_OPTIONS)
-            for service in STAGE_SERVICES
-        }
+        self.metrics = metrics or GatewayMetrics(CollectorRegistry())
+        self.turns = Turns(settings.concurrent_shards or FEWEST_SHARDS, self.metrics)
+        credentials = channel_credentials(settings)
+        self._channels = {service: _channel(settings.address_of(service), credentials) for service in STAGE_SERVICES}
         self.downloader = downloader_pb2_grpc.DownloaderServiceStub(self._channels["downloader"])
         self.pose = pose_pb2_grpc.PoseServiceStub(self._channels["pose"])
         self.segmentation = segmentation_pb2_grpc.SegmentationServiceStub(self._channels["segmentation"])
@@ -79,23 +88,43 @@ class StageClients:
         return dict(zip(STAGE_SERVICES, answers, strict=True))
 
 
-class StageCaller:
-    """Makes one transfer's calls. `method` is a stub's; `stage` and the transfer's id travel as metadata."""
+def _channel(address: str, credentials: grpc.ChannelCredentials | None) -> grpc.aio.Channel:
+    if credentials is None:
+        return grpc.aio.insecure_channel(address, options=_OPTIONS)
+    return grpc.aio.secure_channel(address, credentials, options=_OPTIONS)
 
-    def __init__(self, settings: GatewaySettings, transfer_id: str) -> None:
+
+def _calling(stage: str) -> AbstractContextManager[trace.Span]:
+    """The span of one try."""
+    return _tracer.start_as_current_span(f"call {stage}", kind=trace.SpanKind.CLIENT)
+
+
+class StageCaller:
+    """Makes one transfer's calls. `method` is a stub's; `stage` and the transfer's id travel as metadata.
+
+    made: every artifact that an answer named, in order. A transfer keeps them while it runs.
+    """
+
+    def __init__(self, settings: GatewaySettings, transfer_id: str, metrics: GatewayMetrics) -> None:
+        self.made: dict[tuple[str, str], Ref] = {}
         self._settings = settings
         self._transfer_id = transfer_id
+        self._metrics = metrics
 
     async def unary(self, method: grpc.aio.UnaryUnaryMultiCallable[Q, R], request: Q, stage: str) -> R:
         """The answer. Raises what the service raised, once retrying can no longer help."""
-        patience = _Patience(self._settings.retry_seconds)
+        patience = _Patience(self._settings.retry_seconds, stage, self._metrics)
         while True:
             try:
-                return await method(
-                    request, metadata=self._metadata(stage), timeout=self._settings.call_timeout_seconds
-                )
+                with _calling(stage):
+                    answer = await method(
+                        request, metadata=self._metadata(stage), timeout=self._settings.call_timeout_seconds
+                    )
             except grpc.aio.AioRpcError as error:
-                await patience.wait(rpc.from_rpc_error(error), stage)
+                await patience.wait(rpc.from_rpc_error(error))
+            else:
+                self._remember(answer)
+                return answer
 
     async def stream(
         self,
@@ -105,17 +134,19 @@ class StageCaller:
         on_update: Callable[[R], None],
     ) -> None:
         """Sees every update through `on_update`; updates before a retry may come again. Ends with the call."""
-        patience = _Patience(self._settings.retry_seconds)
+        patience = _Patience(self._settings.retry_seconds, stage, self._metrics)
         while True:
             try:
-                async for update in self._updates(method(request, metadata=self._metadata(stage))):
-                    patience.reset()
-                    on_update(update)
+                with _calling(stage):
+                    async for update in self._updates(method(request, metadata=self._metadata(stage))):
+                        patience.reset()
+                        self._remember(update)
+                        on_update(update)
             except grpc.aio.AioRpcError as error:
-                await patience.wait(rpc.from_rpc_error(error), stage)
+                await patience.wait(rpc.from_rpc_error(error))
             except TimeoutError:
                 silent = self._settings.silence_timeout_seconds
-                await patience.wait(DeadlineExceeded(f"{stage} said nothing for {silent:.0f} s"), stage)
+                await patience.wait(DeadlineExceeded(f"{stage} said nothing for {silent:.0f} s"))
             else:
                 return
 
@@ -130,6 +161,9 @@ class StageCaller:
         finally:
             call.cancel()
 
+    def _remember(self, answer: Message) -> None:
+        self.made.update(((ref.kind, ref.key), ref) for ref in refs_in(answer))
+
     def _metadata(self, stage: str) -> tuple[tuple[str, str], ...]:
         carrier: dict[str, str] = {}
         propagate.inject(carrier)
@@ -141,8 +175,10 @@ class StageCaller:
 class _Patience:
     """Decides whether a failed call is made again, and waits before it is."""
 
-    def __init__(self, retry_seconds: float) -> None:
+    def __init__(self, retry_seconds: float, stage: str, metrics: GatewayMetrics) -> None:
         self._retry_seconds = retry_seconds
+        self._stage = stage
+        self._metrics = metrics
         self._waited = 0.0
         self._next = _FIRST_WAIT_SECONDS
         self._internal = 0
@@ -150,12 +186,13 @@ class _Patience:
     def reset(self) -> None:
         self._waited, self._next = 0.0, _FIRST_WAIT_SECONDS
 
-    async def wait(self, error: UnderstudyError, stage: str) -> None:
+    async def wait(self, error: UnderstudyError) -> None:
         """Raises the error when waiting cannot help or has not helped for long enough."""
         self._internal += isinstance(error, Internal)
         if not error.retryable or self._waited >= self._retry_seconds or self._internal >= _MOST_INTERNAL:
             raise error
-        _log.info("trying again", stage=stage, reason=error.reason, error=error.message, wait_seconds=self._next)
+        self._metrics.retries.labels(self._stage, error.grpc_code).inc()
+        _log.info("trying again", stage=self._stage, reason=error.reason, error=error.message, wait_seconds=self._next)
         await asyncio.sleep(self._next * random.uniform(0.8, 1.2))  # noqa: S311 - spreads retries
         self._waited += self._next
         self._next = min(self._next * 2, _LONGEST_WAIT_SECONDS)

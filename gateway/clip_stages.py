@@ -13,7 +13,7 @@ from gateway.board import BACKGROUND, RESULT, RESULT_STAGES, SOURCE, TARGET, Boa
 from gateway.clients import StageCaller, StageClients
 from gateway.config import GatewaySettings
 from gateway.messages import one_error, to_message, to_messages, to_resource
-from gateway.resources import Clip, ClipUse
+from gateway.resources import Clip, ClipUse, Ref
 from gateway.results import Study
 
 
@@ -34,8 +34,13 @@ class ClipStages:
         self._stills = stills
         self._clients = clients
         self._board = board
-        self._call = StageCaller(settings, transfer_id)
-        self._shards_at_once = asyncio.Semaphore(settings.concurrent_shards)
+        self._call = StageCaller(settings, transfer_id, clients.metrics)
+        self._transfer_id = transfer_id
+
+    @property
+    def made(self) -> list[Ref]:
+        """Every artifact that a stage has named so far."""
+        return list(self._call.made.values())
 
     async def study(self, clip: Clip, use: ClipUse, role: str) -> Study:
         """Ingests a clip, finds poses in its shards as they appear, follows the subject, registers the camera."""
@@ -189,7 +194,7 @@ class ClipStages:
                 self._board.expect(RESULT, RESULT_STAGES, frames)
 
     async def _estimate(self, shard: types_pb2.FrameShard, role: str) -> pose_pb2.EstimatePosesResponse:
-        async with self._shards_at_once:
+        async with self._clients.turns.turn("pose", self._transfer_id):
             answer = await self._call.unary(
                 self._clients.pose.EstimatePoses, pose_pb2.EstimatePosesRequest(shard=shard.artifact), "pose"
             )
@@ -197,7 +202,7 @@ class ClipStages:
         return answer
 
     async def _segment(self, study: Study, index: int, role: str) -> types_pb2.ArtifactRef:
-        async with self._shards_at_once:
+        async with self._clients.turns.turn("segmentation", self._transfer_id):
             answer = await self._call.unary(
                 self._clients.segmentation.SegmentFrames,
                 segmentation_pb2.SegmentFramesRequest(

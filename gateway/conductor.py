@@ -9,6 +9,8 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass, field
 from typing import ParamSpec, TypeVar
 
+from opentelemetry import trace
+
 from gateway.backgrounds import further_stages, parse_background
 from gateway.board import Board
 from gateway.clients import StageClients
@@ -20,7 +22,7 @@ from gateway.results import Driven, Encoded, Rendered, Study, Trained, new_perfo
 from gateway.sql import patiently
 from services.common.artifacts import ArtifactRef, Artifacts
 from services.common.errors import ArtifactNotFound, Cancelled, Conflict, DataCorrupted, InvalidInput, UnderstudyError
-from services.common.telemetry import logger
+from services.common.telemetry import logger, transfer_span
 
 _log = logger(__name__)
 P = ParamSpec("P")
@@ -40,6 +42,7 @@ class _Live:
     tasks: set[asyncio.Task[object]] = field(default_factory=set)
     stopping: bool = False
     saver: asyncio.Task[None] | None = None
+    span: trace.Span = trace.INVALID_SPAN
 
 
 class Conductor:
@@ -122,7 +125,13 @@ class Conductor:
         if live.saver is not None:
             live.saver.cancel()
         self._live.pop(transfer_id, None)
-        if not await self._kept(self._save, live):
+        live.span.set_attributes({"understudy.transfer_id": transfer_id, "understudy.state": live.transfer.state.value})
+        if live.transfer.state is State.FAILED:
+            live.span.set_status(trace.StatusCode.ERROR, live.transfer.failure.reason if live.transfer.failure else "")
+        live.span.end()
+        if await self._kept(self._save, live):
+            self._clients.metrics.transfer_ended(live.transfer.state, live.transfer.elapsed_seconds)
+        else:
             _log.info("the transfer was ended elsewhere", transfer_id=transfer_id)
         for stage, seconds_per_unit in live.board.measured.items():
             await self._kept(self._database.save_stage_rate, stage, seconds_per_unit)
@@ -139,7 +148,8 @@ class Conductor:
         _refuse_stopped(live)
         live.tasks.add(task)
         try:
-            yield
+            with trace.use_span(live.span, record_exception=False, set_status_on_exception=False):
+                yield
         except asyncio.CancelledError:
             if live.stopping:
                 task.uncancel()
@@ -195,6 +205,7 @@ class Conductor:
         live = _Live(transfer, board, pipeline, time.monotonic(), transfer.elapsed_seconds)
         if not transfer.state.ended:
             transfer.state, transfer.warnings = State.RUNNING, []
+            live.span = transfer_span(transfer_id)
             live.saver = asyncio.create_task(self._keep_saving(live))
         self._live[transfer_id] = live
         return live
@@ -225,6 +236,7 @@ class Conductor:
 
     def _save(self, live: _Live) -> bool:
         transfer = live.transfer
+        self._note(live, live.pipeline.made, [])
         transfer.stages = live.board.snapshot()
         transfer.stage = live.board.now_at
         transfer.elapsed_seconds = round(live.elapsed_before + time.monotonic() - live.began, 1)

@@ -13,10 +13,10 @@ from typing import Any, TypeVar
 
 import sqlalchemy as sa
 from pydantic import BaseModel
-from sqlalchemy.dialects import postgresql, sqlite
 
-from gateway import sql
-from gateway.resources import Clip, State, Transfer
+from gateway import sql, tables
+from gateway.keys import Key, count_against
+from gateway.resources import Clip, Transfer
 from gateway.results import StoredPerformer
 from services.common.errors import Conflict, InvalidOption, ResourceNotFound
 
@@ -25,61 +25,22 @@ T = TypeVar("T")
 
 _MAX_PAGE = 500
 _DEFAULT_PAGE = 50
-_metadata = sa.MetaData()
-
-
-def _table(name: str, *columns: sa.Column[Any]) -> sa.Table:
-    return sa.Table(
-        name,
-        _metadata,
-        sa.Column("number", sa.Integer, primary_key=True, autoincrement=True),
-        sa.Column("id", sa.String(64), unique=True, nullable=False),
-        sa.Column("document", sa.Text, nullable=False),
-        *columns,
-    )
-
-
-_clips = _table("understudy_clips", sa.Column("upload_sha256", sa.String(64), index=True))
-_performers = _table("understudy_performers", sa.Column("name", sa.String(100), unique=True))
-_transfers = _table(
-    "understudy_transfers",
-    sa.Column("request_id", sa.String(200), index=True),
-    sa.Column("state", sa.String(16), index=True),
-)
-_rates = sa.Table(
-    "understudy_stage_rates",
-    _metadata,
-    sa.Column("stage", sa.String(64), primary_key=True),
-    sa.Column("seconds_per_unit", sa.Float, nullable=False),
-)
-
-
-_ACTIVE = [state.value for state in State if not state.ended]
-_is_active = _transfers.c.state.in_(_ACTIVE)
-# Of racing requests with one id, whichever gateway they reach, one begins a transfer.
-_one_active = sa.Index(
-    "understudy_one_active_transfer_a_request",
-    _transfers.c.request_id,
-    unique=True,
-    sqlite_where=sa.text("state IN ('QUEUED', 'RUNNING')"),
-    postgresql_where=sa.text("state IN ('QUEUED', 'RUNNING')"),
-)
 
 
 class Database:
     """All calls are synchronous and short; call them from a thread (`asyncio.to_thread`)."""
 
     def __init__(self, url: str) -> None:
-        self._engine = sql.open_engine(url)
-        self._insert: Any = postgresql.insert if self._engine.dialect.name == "postgresql" else sqlite.insert
+        self.engine = sql.open_engine(url)
+        self._insert = sql.upsert(self.engine)
         try:
-            sql.create_tables(self._engine, _metadata)
+            sql.create_tables(self.engine, tables.metadata)
         except BaseException:
-            self._engine.dispose()
+            self.engine.dispose()
             raise
 
     def close(self) -> None:
-        self._engine.dispose()
+        self.engine.dispose()
 
     def ping(self) -> None:
         self._run(lambda connection: connection.execute(sa.text("SELECT 1")))
@@ -87,111 +48,134 @@ class Database:
     # clips
 
     def save_clip(self, clip: Clip) -> None:
-        self._save(_clips, clip.id, clip, upload_sha256=clip.upload_sha256)
+        self._save(tables.clips, clip.id, clip, upload_sha256=clip.upload_sha256)
 
     def clip(self, clip_id: str) -> Clip:
-        return self._get(_clips, Clip, clip_id, "clip")
+        return self._get(tables.clips, Clip, clip_id, "clip")
 
     def clips(self, page_size: int, page_token: str) -> tuple[list[Clip], str]:
-        return self._page(_clips, Clip, page_size, page_token)
+        return self._page(tables.clips, Clip, page_size, page_token)
 
     def clips_of_upload(self, upload_sha256: str) -> list[Clip]:
-        return self._where(_clips, Clip, _clips.c.upload_sha256 == upload_sha256)
+        return self._where(tables.clips, Clip, tables.clips.c.upload_sha256 == upload_sha256)
 
     def all_clips(self) -> list[Clip]:
-        return self._where(_clips, Clip, sa.true())
+        return self._where(tables.clips, Clip, sa.true())
 
     def delete_clip(self, clip_id: str) -> None:
-        self._delete(_clips, clip_id, "clip")
+        self._delete(tables.clips, clip_id, "clip")
 
     # performers
 
     def save_performer(self, performer: StoredPerformer) -> None:
         """Raises Conflict when the name is another performer's."""
         try:
-            self._save(_performers, performer.id, performer, name=performer.name)
+            self._save(tables.performers, performer.id, performer, name=performer.name)
         except sa.exc.IntegrityError as error:
             raise Conflict(f"there is a performer called {performer.name!r} already", name=performer.name) from error
 
     def performer(self, id_or_name: str) -> StoredPerformer:
         found = self._where(
-            _performers, StoredPerformer, (_performers.c.id == id_or_name) | (_performers.c.name == id_or_name)
+            tables.performers,
+            StoredPerformer,
+            (tables.performers.c.id == id_or_name) | (tables.performers.c.name == id_or_name),
         )
         if not found:
             raise ResourceNotFound(f"no performer {id_or_name!r}; `understudy performers list` shows all")
         return found[0]
 
     def performers(self, page_size: int, page_token: str) -> tuple[list[StoredPerformer], str]:
-        return self._page(_performers, StoredPerformer, page_size, page_token)
+        return self._page(tables.performers, StoredPerformer, page_size, page_token)
 
     def all_performers(self) -> list[StoredPerformer]:
-        return self._where(_performers, StoredPerformer, sa.true())
+        return self._where(tables.performers, StoredPerformer, sa.true())
 
     def delete_performer(self, performer_id: str) -> None:
-        self._delete(_performers, performer_id, "performer")
+        self._delete(tables.performers, performer_id, "performer")
 
     # transfers
 
-    def add_transfer(self, transfer: Transfer) -> Transfer:
-        """Saves a new transfer and returns it; or the one that is under way for its request id."""
+    def add_transfer(self, transfer: Transfer, key: Key | None = None) -> Transfer:
+        """Saves a new transfer and returns it; or the one that is under way for its request id.
+
+        Raises QuotaExceeded when `key` has as many under way as it may have.
+        """
         values = {
             "id": transfer.id,
             "document": transfer.model_dump_json(),
             "request_id": transfer.request_id or None,
             "state": transfer.state.value,
         }
-        new = self._insert(_transfers).values(**values).on_conflict_do_nothing().returning(_transfers.c.id)
+        new = self._insert(tables.transfers).values(**values).on_conflict_do_nothing().returning(tables.transfers.c.id)
+
+        def add(connection: sa.Connection) -> bool:
+            if not connection.execute(new).first():
+                return False
+            if key is not None:
+                count_against(connection, key, transfer.id)  # raises, and the transfer is not there
+            return True
+
         while True:
-            if self._run(lambda connection: connection.execute(new).first()):
+            if self._run(add):
                 return transfer
-            known = _transfers.c.id == transfer.id
+            known = tables.transfers.c.id == transfer.id
             if transfer.request_id:
-                known |= _is_active & (_transfers.c.request_id == transfer.request_id)
-            for found in self._where(_transfers, Transfer, known):  # none: it ended between the two statements
+                known |= tables.is_active & (tables.transfers.c.request_id == transfer.request_id)
+            for found in self._where(tables.transfers, Transfer, known):  # none: it ended between the two statements
                 return found
 
     def save_transfer(self, transfer: Transfer) -> bool:
         """Writes down how a transfer goes. False, and nothing changed, when it has ended or is gone by now."""
-        changed = sa.update(_transfers).where(_transfers.c.id == transfer.id, _is_active)
+        changed = sa.update(tables.transfers).where(tables.transfers.c.id == transfer.id, tables.is_active)
         changed = changed.values(document=transfer.model_dump_json(), state=transfer.state.value)
         return bool(self._run(lambda connection: connection.execute(changed).rowcount))
 
     def transfer(self, transfer_id: str) -> Transfer:
-        return self._get(_transfers, Transfer, transfer_id, "transfer")
+        return self._get(tables.transfers, Transfer, transfer_id, "transfer")
 
     def transfers(self, page_size: int, page_token: str) -> tuple[list[Transfer], str]:
-        return self._page(_transfers, Transfer, page_size, page_token)
+        return self._page(tables.transfers, Transfer, page_size, page_token)
 
     def active_transfers(self, request_id: str = "") -> list[Transfer]:
-        active: sa.ColumnElement[bool] = _is_active
+        active: sa.ColumnElement[bool] = tables.is_active
         if request_id:
-            active &= _transfers.c.request_id == request_id
-        return self._where(_transfers, Transfer, active)
+            active &= tables.transfers.c.request_id == request_id
+        return self._where(tables.transfers, Transfer, active)
 
     def all_transfers(self) -> list[Transfer]:
-        return self._where(_transfers, Transfer, sa.true())
+        return self._where(tables.transfers, Transfer, sa.true())
+
+    def count_transfers(self) -> dict[str, int]:
+        """How many there are in each state."""
+        query = sa.select(tables.transfers.c.state, sa.func.count().label("number")).group_by(tables.transfers.c.state)
+        rows = self._run(lambda connection: connection.execute(query).all())
+        return {row.state: row.number for row in rows}
 
     def delete_transfer(self, transfer_id: str) -> None:
-        self._delete(_transfers, transfer_id, "transfer")
+        self._delete(tables.transfers, transfer_id, "transfer")
+        owned = sa.delete(tables.key_transfers).where(tables.key_transfers.c.transfer_id == transfer_id)
+        self._run(lambda connection: connection.execute(owned))
 
     # what stages took on this installation
 
     def stage_rates(self) -> dict[str, float]:
         rows = self._run(
-            lambda connection: connection.execute(sa.select(_rates.c.stage, _rates.c.seconds_per_unit)).all()
+            lambda connection: connection.execute(
+                sa.select(tables.rates.c.stage, tables.rates.c.seconds_per_unit)
+            ).all()
         )
         return {row.stage: row.seconds_per_unit for row in rows}
 
     def save_stage_rate(self, stage: str, seconds_per_unit: float) -> None:
         rate = {"seconds_per_unit": seconds_per_unit}
-        statement = self._insert(_rates).values(stage=stage, **rate)
-        statement = statement.on_conflict_do_update(index_elements=[_rates.c.stage], set_=rate)
+        statement = self._insert(tables.rates).values(stage=stage, **rate)
+        statement = statement.on_conflict_do_update(index_elements=[tables.rates.c.stage], set_=rate)
         self._run(lambda connection: connection.execute(statement))
 
     # the rest is the same for every table
 
     def _run(self, work: Callable[[sa.Connection], T]) -> T:
-        return sql.run(self._engine, work)
+        return sql.run(self.engine, work)
 
     def _save(self, table: sa.Table, row_id: str, document: BaseModel, **columns: object) -> None:
         values = {"document": document.model_dump_json(), **columns}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import PurePosixPath
 from typing import Annotated
@@ -11,12 +12,16 @@ from urllib.parse import urlsplit
 from fastapi import FastAPI, Query, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import FileResponse, JSONResponse, StreamingResponse
-from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
+from fastapi.routing import APIRoute
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from pydantic import BaseModel
 
+from gateway.auth import Auth, add_auth
 from gateway.http_evaluations import add_evaluations
+from gateway.http_keys import add_keys
 from gateway.http_people import add_people
 from gateway.http_problems import problem_of
+from gateway.metrics import GatewayMetrics
 from gateway.resources import Clip, Performer, Transfer, TransferRequest
 from gateway.service import Understudy
 from services.common.errors import Forbidden, InvalidInput, UnderstudyError
@@ -55,17 +60,20 @@ class TransferPage(BaseModel):
     next_page_token: str
 
 
-def create_app(understudy: Understudy, allowed_hosts: str, registry: CollectorRegistry) -> FastAPI:
+def create_app(understudy: Understudy, allowed_hosts: str, metrics: GatewayMetrics, auth: Auth) -> FastAPI:
     """The application. `allowed_hosts`: names that requests may be addressed to, comma separated; * for any."""
     app = FastAPI(title="Understudy", version="1", description="Motion transfer: clips, performers, transfers.")
+    add_auth(app, auth, _problem)  # innermost: what is added later comes before it
     _add_guard(app, allowed_hosts)
+    _add_counting(app, metrics)
     _add_errors(app)
-    _add_probes(app, understudy, registry)
+    _add_probes(app, understudy, metrics)
     _add_clips(app, understudy)
     add_people(app, understudy)
     _add_performers(app, understudy)
     add_evaluations(app, understudy)
     _add_transfers(app, understudy)
+    add_keys(app, understudy.keys)
     return app
 
 
@@ -82,6 +90,22 @@ def _add_guard(app: FastAPI, allowed_hosts: str) -> None:
                 if host not in allowed:
                     return _problem(Forbidden(f"requests for {host!r} are refused", host=host), request.url.path)
         return await call_next(request)
+
+
+def _add_counting(app: FastAPI, metrics: GatewayMetrics) -> None:
+    @app.middleware("http")
+    async def count(request: Request, call_next: Callable[[Request], Awaitable[Response]]) -> Response:
+        # the route is known only after the call: a path that was made up must not become a series
+        began, code = time.monotonic(), "500"
+        try:
+            answer = await call_next(request)
+            code = str(answer.status_code)
+            return answer
+        finally:
+            route = request.scope.get("route")
+            name = f"{request.method} {route.path}" if isinstance(route, APIRoute) else "unknown"
+            metrics.calls.labels("http", name, code).inc()
+            metrics.call_seconds.labels("http", name).observe(time.monotonic() - began)
 
 
 def _host(url: str) -> str:
@@ -105,11 +129,14 @@ def _add_errors(app: FastAPI) -> None:
 
 def _problem(error: UnderstudyError, instance: str) -> JSONResponse:
     return JSONResponse(
-        problem_of(error, instance), status_code=error.http_status, media_type="application/problem+json"
+        problem_of(error, instance),
+        status_code=error.http_status,
+        media_type="application/problem+json",
+        headers={"WWW-Authenticate": "Bearer"} if error.http_status == 401 else None,
     )
 
 
-def _add_probes(app: FastAPI, understudy: Understudy, registry: CollectorRegistry) -> None:
+def _add_probes(app: FastAPI, understudy: Understudy, metrics: GatewayMetrics) -> None:
     @app.get("/healthz", tags=["probes"])
     async def healthz() -> dict[str, str]:
         """The process answers."""
@@ -123,9 +150,9 @@ def _add_probes(app: FastAPI, understudy: Understudy, registry: CollectorRegistr
         return parts
 
     @app.get("/metrics", tags=["probes"])
-    async def metrics() -> Response:
+    async def prometheus() -> Response:
         """Prometheus metrics of the gateway."""
-        return Response(generate_latest(registry), media_type=CONTENT_TYPE_LATEST)
+        return Response(generate_latest(metrics.registry), media_type=CONTENT_TYPE_LATEST)
 
 
 def _add_clips(app: FastAPI, understudy: Understudy) -> None:

@@ -77,7 +77,7 @@ class JudgeStages(ClipStages):
         return shards
 
     async def _find_again(self, shard: types_pb2.ArtifactRef, object_name: str) -> types_pb2.ArtifactRef:
-        async with self._shards_at_once:
+        async with self._clients.turns.turn("pose", self._transfer_id):
             answer = await self._call.unary(
                 self._clients.pose.EstimatePoses,
                 pose_pb2.EstimatePosesRequest(shard=shard, object_name=object_name),

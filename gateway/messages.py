@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 
+from google.protobuf.message import Message
 from understudy.v1 import renderer_pb2, types_pb2
 
 from gateway.resources import MEDIA_TYPES, Output, Rate, Ref
@@ -54,6 +55,19 @@ def to_resource(message: types_pb2.ArtifactRef) -> Ref:
 
 def to_message(ref: Ref) -> types_pb2.ArtifactRef:
     return types_pb2.ArtifactRef(kind=ref.kind, key=ref.key)
+
+
+def refs_in(message: Message) -> Iterator[Ref]:
+    """Every artifact that a message names, at any depth."""
+    if isinstance(message, types_pb2.ArtifactRef):
+        if message.key:
+            yield to_resource(message)
+        return
+    for field, value in message.ListFields():
+        if field.message_type is None or field.message_type.GetOptions().map_entry:
+            continue
+        for each in value if isinstance(value, Sequence) else (value,):
+            yield from refs_in(each)
 
 
 def to_messages(refs: Sequence[Ref]) -> list[types_pb2.ArtifactRef]:

@@ -134,7 +134,7 @@ class Pipeline(JudgeStages):
         self, performer: Ref, driven: Driven, first: int, background: renderer_pb2.Background | None
     ) -> types_pb2.ArtifactRef:
         count = min(SHARD_FRAMES, driven.frame_count - first)
-        async with self._shards_at_once:
+        async with self._clients.turns.turn("rendering", self._transfer_id):
             answer = await self._call.unary(
                 self._clients.renderer.RenderFrames,
                 renderer_pb2.RenderFramesRequest(

@@ -19,19 +19,25 @@ from prometheus_client import CollectorRegistry
 from understudy.v1 import gateway_pb2_grpc
 
 from gateway import workflow
+from gateway.auth import Auth, AuthInterceptor
+from gateway.backlog import Backlog
 from gateway.clients import StageClients
 from gateway.conductor import Conductor
 from gateway.config import GatewaySettings
 from gateway.database import Database
 from gateway.grpc_api import GatewayServicer
+from gateway.housekeeping import Housekeeping, keep_house
 from gateway.http_api import create_app
+from gateway.metrics import GatewayMetrics
 from gateway.service import Queue, Understudy
 from gateway.sql import patiently
+from gateway.workers import follow_workers
 from services.common.artifacts import Artifacts
 from services.common.interceptors import CallInterceptor
-from services.common.metrics import ServiceMetrics
 from services.common.server import watch_parent
-from services.common.telemetry import configure_logging, configure_tracing, logger
+from services.common.store import MeasuredStore
+from services.common.telemetry import configure_logging, configure_tracing, flush_tracing, logger
+from services.common.tls import credentials_of
 
 _log = logger(__name__)
 _GRPC_NAME = "understudy.v1.GatewayService"
@@ -50,23 +56,34 @@ class Running:
 async def serving(settings: GatewaySettings) -> AsyncIterator[Running]:
     """A gateway on this event loop until the block ends. One a process: DBOS keeps process-wide state."""
     database = await patiently(settings.database_retry_seconds, Database, settings.database_url)
-    artifacts = Artifacts(settings.open_store(), settings.cache_dir)
-    clients = StageClients(settings)
+    metrics = GatewayMetrics(CollectorRegistry())
+    store = MeasuredStore(settings.open_store())
+    store.observe = metrics.observe_store
+    artifacts = Artifacts(store, settings.cache_dir)
+    clients = StageClients(settings, metrics)
     conductor = Conductor(settings, database, clients, artifacts)
     queue = Queue(workflow.enqueue, workflow.cancel) if settings.run_transfers else None
     understudy = Understudy(settings, database, artifacts, clients, conductor, queue)
     if settings.foreground_request_id:
         understudy.hold_others(settings.foreground_request_id)
-    registry = CollectorRegistry()
     if queue is not None:
         workflow.configure(settings)
         await workflow.launch(settings, conductor)
         await workflow.take_up(database)
-    server, grpc_port = await _start_grpc(understudy, settings, registry)
-    web, http_port, web_task = await _start_http(understudy, settings, registry)
+    auth = Auth(understudy.keys if settings.asks_for_keys else None, settings.admin_key.get_secret_value())
+    server, grpc_port = await _start_grpc(understudy, settings, metrics, auth)
+    web, http_port, web_task = await _start_http(understudy, settings, metrics, auth)
+    beside = [asyncio.create_task(Backlog(settings, database, metrics, understudy.ready).watch())]
+    if not settings.concurrent_shards:
+        beside.append(asyncio.create_task(follow_workers(settings, clients.turns)))
+    if settings.gc_every_seconds:
+        beside.append(asyncio.create_task(keep_house(settings, Housekeeping(settings, database, artifacts))))
     try:
         yield Running(understudy, grpc_port, http_port)
     finally:
+        for task in beside:
+            task.cancel()
+        await asyncio.wait(beside)
         web.should_exit = True
         await web_task
         await server.stop(1.0)
@@ -81,6 +98,7 @@ def run(settings: GatewaySettings) -> None:
     configure_logging("gateway", settings.log_format, settings.log_level)
     configure_tracing("gateway", settings.otlp_endpoint)
     asyncio.run(_serve(settings))
+    flush_tracing()
     os._exit(0)  # DBOS and grpc threads that still wait must not hold up the exit
 
 
@@ -100,10 +118,10 @@ async def _serve(settings: GatewaySettings) -> None:
 
 
 async def _start_grpc(
-    understudy: Understudy, settings: GatewaySettings, registry: CollectorRegistry
+    understudy: Understudy, settings: GatewaySettings, metrics: GatewayMetrics, auth: Auth
 ) -> tuple[grpc.aio.Server, int]:
     server = grpc.aio.server(
-        interceptors=[CallInterceptor(ServiceMetrics(registry))], options=[("grpc.so_reuseport", 0)]
+        interceptors=[CallInterceptor(metrics), AuthInterceptor(auth)], options=[("grpc.so_reuseport", 0)]
     )
     gateway_pb2_grpc.add_GatewayServiceServicer_to_server(GatewayServicer(understudy), server)
     state = health.aio.HealthServicer()
@@ -111,15 +129,20 @@ async def _start_grpc(
     for name in ("", _GRPC_NAME):
         await state.set(name, health_pb2.HealthCheckResponse.SERVING)
     reflection.enable_server_reflection((_GRPC_NAME, health.SERVICE_NAME, reflection.SERVICE_NAME), server)
-    port = server.add_insecure_port(f"{settings.listen_host}:{settings.listen_port}")
+    address = f"{settings.listen_host}:{settings.listen_port}"
+    if settings.door_certificate_file:
+        credentials = credentials_of(settings.door_certificate_file, settings.door_key_file)
+        port = server.add_secure_port(address, credentials)
+    else:
+        port = server.add_insecure_port(address)
     await server.start()
     return server, port
 
 
 async def _start_http(
-    understudy: Understudy, settings: GatewaySettings, registry: CollectorRegistry
+    understudy: Understudy, settings: GatewaySettings, metrics: GatewayMetrics, auth: Auth
 ) -> tuple[uvicorn.Server, int, asyncio.Task[None]]:
-    app = create_app(understudy, settings.allowed_hosts, registry)
+    app = create_app(understudy, settings.allowed_hosts, metrics, auth)
     config = uvicorn.Config(
         app,
         host=settings.listen_host,
@@ -128,6 +151,8 @@ async def _start_http(
         access_log=False,
         timeout_graceful_shutdown=2,
         server_header=False,
+        ssl_certfile=settings.door_certificate_file,
+        ssl_keyfile=settings.door_key_file,
     )
     web = uvicorn.Server(config)
     web.install_signal_handlers = lambda: None  # type: ignore[attr-defined]

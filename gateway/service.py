@@ -11,13 +11,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from gateway.auth import caller
 from gateway.backgrounds import check_together, parse_background
 from gateway.clients import StageClients
 from gateway.conductor import Conductor
 from gateway.config import GatewaySettings
 from gateway.database import Database
 from gateway.evaluations import Evaluations
+from gateway.keys import Keys
 from gateway.people import PeopleFinder
+from gateway.references import artifact_refs, referenced
 from gateway.resources import Clip, Output, Performer, Ref, State, Transfer, TransferRequest, now
 from services.common.artifacts import ArtifactRef, Artifacts
 from services.common.errors import (
@@ -62,6 +65,7 @@ class Understudy:
         self._clients = clients
         self._conductor = conductor
         self._queue = queue
+        self.keys = Keys(database.engine)
         self.people = PeopleFinder(settings, database, artifacts, clients)
         self.evaluations = Evaluations(settings, database, artifacts, clients)
 
@@ -101,9 +105,16 @@ class Understudy:
                 spool.flush()
             except OSError as error:
                 raise StorageFull(f"no room to take the upload in: {error.strerror}") from error
+            key = caller()
+            if key is not None:
+                await asyncio.to_thread(self.keys.count_upload, key, size)
+            self._clients.metrics.upload_bytes.inc(size)
             sha256 = digest.hexdigest()
-            await asyncio.to_thread(self._store_upload, sha256, size, Path(spool.name))
-        return await asyncio.to_thread(self._clip_of_upload, sha256, size, display_name[:200])
+            path = Path(spool.name)
+            await asyncio.to_thread(self._store_upload, sha256, size, path)
+            clip = await asyncio.to_thread(self._clip_of_upload, sha256, size, display_name[:200])
+            await asyncio.to_thread(self._store_upload, sha256, size, path)  # housekeeping may just have taken it
+            return clip
 
     async def clip(self, clip_id: str) -> Clip:
         return await asyncio.to_thread(self._database.clip, clip_id)
@@ -237,7 +248,7 @@ class Understudy:
             performer_id=performer_id,
             options=options.model_copy(update={"background": str(background)}),
         )
-        begun = self._database.add_transfer(transfer)
+        begun = self._database.add_transfer(transfer, caller())
         return begun, begun.id != transfer.id
 
     def _delete_clip(self, clip_id: str) -> None:
@@ -267,11 +278,7 @@ class Understudy:
         self._delete_unused(transfer.artifacts)
 
     def _delete_unused(self, refs: list[Ref]) -> None:
-        used = {_artifact(ref) for transfer in self._database.all_transfers() for ref in transfer.artifacts}
-        used |= {_artifact(ref) for clip in self._database.all_clips() for ref in clip.artifacts}
-        for performer in self._database.all_performers():
-            used |= {_artifact(ref) for ref in (performer.artifact, *performer.artifacts)}
-        for ref in {_artifact(ref) for ref in refs} - used:
+        for ref in artifact_refs(refs) - referenced(self._database):
             self._artifacts.delete(ref)
 
 

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from typing import Any, Final, ParamSpec, TypeVar
 
 import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql, sqlite
 
 from services.common.errors import InvalidOption, StorageFull, StoreUnavailable
 from services.common.telemetry import logger
@@ -55,6 +56,11 @@ def open_engine(url: str) -> sa.Engine:
     return sa.create_engine(
         checked, pool_pre_ping=True, pool_size=8, max_overflow=8, pool_timeout=10, connect_args=arguments
     )
+
+
+def upsert(engine: sa.Engine) -> Any:
+    """`insert` of the engine's dialect, which has `on_conflict_do_update`."""
+    return postgresql.insert if engine.dialect.name == "postgresql" else sqlite.insert
 
 
 def create_tables(engine: sa.Engine, metadata: sa.MetaData) -> None:

@@ -62,7 +62,7 @@ class JsonSerializer(DBOSSerializer):
 
 def configure(settings: GatewaySettings) -> None:
     """Creates this process's DBOS instance; `launch` starts it."""
-    url = sql.checked_url(settings.workflow_database_url or settings.database_url)
+    url = sql.checked_url(settings.workflow_url)
     config: DBOSConfig = {
         "name": "understudy",
         "system_database_url": url.render_as_string(hide_password=False),

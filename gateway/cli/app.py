@@ -15,7 +15,9 @@ from gateway.backgrounds import FORMS as FORMS_OF_BACKGROUND
 from gateway.cli.display import Display, JsonDisplay, TerminalDisplay, duration
 from gateway.cli.evaluate import evaluate_performer
 from gateway.cli.exits import Exit, exit_code
+from gateway.cli.gc import gc_app
 from gateway.cli.home import Home
+from gateway.cli.keys import keys_app
 from gateway.cli.options import person, with_background
 from gateway.cli.people import show_people
 from gateway.cli.resources import HomeOption, JsonOption, resource_app, transfers_app
@@ -34,6 +36,8 @@ app = typer.Typer(
 app.add_typer(transfers_app(), name="transfers")
 app.add_typer(resource_app("performers"), name="performers")
 app.add_typer(resource_app("clips"), name="clips")
+app.add_typer(keys_app, name="keys")
+app.add_typer(gc_app, name="gc")
 
 PRESETS = ("draft", "preview", "standard", "hd")
 MODES = ("global", "limbs")

@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 
 from services.common.errors import ArtifactNotFound, DataCorrupted, ObjectNotFound
 from services.common.recipe import JSON, ArtifactRef, Recipe, canonical_json
-from services.common.store import FileObjectStore, ObjectStore
+from services.common.store import FileObjectStore, MeasuredStore, ObjectStore
 from services.common.store.disk import disk_errors
 
 __all__ = [
@@ -234,8 +234,9 @@ class Artifacts:
 
     def local_copy(self, object_key: str, digest: str, artifact: Artifact, name: str) -> Path:
         """See `Artifact.local_path`. Files of a local store are used where they are."""
-        if isinstance(self.store, FileObjectStore):
-            path = self.store.path(object_key)
+        store = self.store.inner if isinstance(self.store, MeasuredStore) else self.store
+        if isinstance(store, FileObjectStore):
+            path = store.path(object_key)
             _verify(path, digest, artifact, name)
             return path
         path = self._cache_dir / digest

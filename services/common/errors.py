@@ -21,7 +21,9 @@
     │   ├── ObjectNotFound
     │   └── ResourceNotFound
     ├── Conflict                     the resource's state forbids the call
+    ├── Unauthenticated              no key, or not one of ours
     ├── Forbidden
+    ├── QuotaExceeded                the key's limit is reached
     ├── DataCorrupted                bytes differ from their checksum
     ├── StorageFull
     ├── StoreUnavailable
@@ -147,8 +149,16 @@ class Conflict(UnderstudyError):
     grpc_code, http_status, reason = "FAILED_PRECONDITION", 409, "CONFLICT"
 
 
+class Unauthenticated(UnderstudyError):
+    grpc_code, http_status, reason = "UNAUTHENTICATED", 401, "UNAUTHENTICATED"
+
+
 class Forbidden(UnderstudyError):
     grpc_code, http_status, reason = "PERMISSION_DENIED", 403, "FORBIDDEN"
+
+
+class QuotaExceeded(UnderstudyError):
+    grpc_code, http_status, reason, retryable = "RESOURCE_EXHAUSTED", 429, "QUOTA_EXCEEDED", True
 
 
 class DataCorrupted(UnderstudyError):

@@ -13,7 +13,7 @@ from grpc_status import rpc_status
 from opentelemetry import propagate, trace
 
 from services.common import errors, rpc
-from services.common.metrics import ServiceMetrics
+from services.common.metrics import CallMetrics
 from services.common.telemetry import CONTEXT_HEADERS, logger
 
 _log = logger(__name__)
@@ -30,7 +30,7 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
     to the caller without its text, which may hold what is not theirs to see.
     """
 
-    def __init__(self, metrics: ServiceMetrics) -> None:
+    def __init__(self, metrics: CallMetrics) -> None:
         self._metrics = metrics
 
     async def intercept_service(
@@ -43,7 +43,7 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         if handler is None or not method.startswith("/understudy."):
             return handler
         headers = {key: str(value) for key, value in handler_call_details.invocation_metadata or ()}
-        name = method.rpartition("/")[2]
+        name = method.removeprefix("/understudy.v1.")
         if handler.response_streaming:
             behaviour = self._wrap_stream(name, headers, handler.unary_stream or handler.stream_stream)
         else:
@@ -68,13 +68,15 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         return behaviour
 
     @asynccontextmanager
-    async def _around(self, name: str, headers: dict[str, str], context: Context) -> AsyncIterator[None]:
+    async def _around(self, path: str, headers: dict[str, str], context: Context) -> AsyncIterator[None]:
+        grpc_service, _, name = path.partition("/")
+        labels = (grpc_service.removesuffix("Service").lower(), name)
         structlog.contextvars.bind_contextvars(
             method=name, **{field: headers[key] for key, field in CONTEXT_HEADERS.items() if key in headers}
         )
         started = time.monotonic()
         code = grpc.StatusCode.OK.name
-        self._metrics.calls_running.labels(name).inc()
+        self._metrics.calls_running.labels(*labels).inc()
         try:
             with _tracer.start_as_current_span(name, context=propagate.extract(headers), kind=trace.SpanKind.SERVER):
                 yield
@@ -94,9 +96,9 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
             code = grpc.StatusCode.CANCELLED.name
             raise
         finally:
-            self._metrics.calls_running.labels(name).dec()
-            self._metrics.calls.labels(name, code).inc()
-            self._metrics.call_seconds.labels(name).observe(time.monotonic() - started)
+            self._metrics.calls_running.labels(*labels).dec()
+            self._metrics.calls.labels(*labels, code).inc()
+            self._metrics.call_seconds.labels(*labels).observe(time.monotonic() - started)
             _log.debug("call ended", code=code, seconds=round(time.monotonic() - started, 3))
 
 

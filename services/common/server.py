@@ -28,7 +28,9 @@ from services.common.interceptors import CallInterceptor
 from services.common.metrics import ServiceMetrics
 from services.common.settings import ServiceSettings
 from services.common.stage import StageRunner
-from services.common.telemetry import configure_logging, configure_tracing, logger
+from services.common.store import MeasuredStore
+from services.common.telemetry import configure_logging, configure_tracing, flush_tracing, logger
+from services.common.tls import server_credentials
 
 _log = logger(__name__)
 
@@ -37,7 +39,7 @@ _KEEPALIVE = [
     ("grpc.keepalive_time_ms", 30_000),
     ("grpc.keepalive_permit_without_calls", 1),
     ("grpc.http2.min_recv_ping_interval_without_data_ms", 10_000),
-    ("grpc.max_connection_age_ms", 300_000),  # callers re-resolve, so a scaled service is found
+    ("grpc.max_connection_age_ms", 20_000),  # callers resolve the name anew, and find what scaling has changed
     ("grpc.max_connection_age_grace_ms", 86_400_000),  # a training is never cut for its connection's age
     ("grpc.so_reuseport", 0),  # a taken port is an error, not a silent second server
 ]
@@ -68,6 +70,7 @@ class Running:
     health_task: asyncio.Task[None]
     service: Service
     close_metrics: Callable[[], None]
+    probes: grpc.aio.Server | None = None
 
     async def stop(self, grace_seconds: float) -> None:
         """Drains: health first, then jobs, then connections."""
@@ -76,19 +79,24 @@ class Running:
             await self.health_task
         await self.service.runner.drain(grace_seconds)
         await self.server.stop(min(grace_seconds, 2.0))
+        if self.probes is not None:
+            await self.probes.stop(None)
         self.close_metrics()
 
 
 def open_runner(settings: ServiceSettings) -> StageRunner:
     """The stage runner of a process, over the store that its settings name."""
-    return StageRunner(Artifacts(settings.open_store(), settings.cache_dir), settings.slots)
+    return StageRunner(Artifacts(MeasuredStore(settings.open_store()), settings.cache_dir), settings.slots)
 
 
 async def start(service: Service, settings: ServiceSettings) -> Running:
     """Starts serving. Raises OSError when the port is taken."""
     registry = CollectorRegistry()
     metrics = ServiceMetrics(registry)
-    service.runner.on_done = metrics.count_result
+    service.runner.observer = metrics.stages
+    store = service.runner.artifacts.store
+    if isinstance(store, MeasuredStore):
+        store.observe = metrics.observe_store
     server = grpc.aio.server(interceptors=[CallInterceptor(metrics)], options=_KEEPALIVE)
     service.register(server)
     state = health.aio.HealthServicer()
@@ -98,14 +106,15 @@ async def start(service: Service, settings: ServiceSettings) -> Running:
     await _set_health(state, service, metrics, serving=False)
     address = f"{settings.listen_host}:{settings.listen_port}"
     try:
-        port = server.add_insecure_port(address)
+        port = _add_port(server, address, server_credentials(settings))
     except RuntimeError as error:  # gRPC's word for it
         raise OSError(errno.EADDRINUSE, f"cannot listen on {address}, its port may be taken") from error
     await server.start()
+    probes = await _serve_probes(settings, state)
     metrics_port, close_metrics = _serve_metrics(settings, registry)
     task = asyncio.create_task(_watch_health(state, service, metrics))
     _log.info("listening", port=port, metrics_port=metrics_port)
-    return Running(server, port, metrics_port, task, service, close_metrics)
+    return Running(server, port, metrics_port, task, service, close_metrics, probes)
 
 
 def run(service: Service, settings: ServiceSettings) -> None:
@@ -113,6 +122,7 @@ def run(service: Service, settings: ServiceSettings) -> None:
     configure_logging(service.name, settings.log_format, settings.log_level)
     configure_tracing(service.name, settings.otlp_endpoint)
     asyncio.run(_serve(service, settings))
+    flush_tracing()
     os._exit(0)  # a worker thread inside a model's native code must not hold up the exit
 
 
@@ -183,6 +193,22 @@ async def _watch_health(state: health.aio.HealthServicer, service: Service, metr
         except asyncio.CancelledError:
             await _set_health(state, service, metrics, serving=False)
             raise
+
+
+def _add_port(server: grpc.aio.Server, address: str, credentials: grpc.ServerCredentials | None) -> int:
+    if credentials is None:
+        return server.add_insecure_port(address)
+    return server.add_secure_port(address, credentials)
+
+
+async def _serve_probes(settings: ServiceSettings, state: health.aio.HealthServicer) -> grpc.aio.Server | None:
+    if settings.probe_port < 0:
+        return None
+    server = grpc.aio.server(options=[("grpc.so_reuseport", 0)])
+    health_pb2_grpc.add_HealthServicer_to_server(state, server)
+    server.add_insecure_port(f"{settings.listen_host}:{settings.probe_port}")
+    await server.start()
+    return server
 
 
 def _serve_metrics(settings: ServiceSettings, registry: CollectorRegistry) -> tuple[int, Callable[[], None]]:

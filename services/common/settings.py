@@ -31,6 +31,15 @@ class ServiceSettings(BaseSettings):
     """0 takes any free port."""
     metrics_port: int = Field(default=0, ge=-1, le=65535)
     """Port of /metrics; 0 takes any free one, -1 serves none."""
+    probe_port: int = Field(default=-1, ge=-1, le=65535)
+    """Port that answers gRPC health and nothing else, in the clear, for probes that speak no TLS; -1 for none."""
+    tls_certificate_file: Path | None = None
+    """PEM chain of this process, for the host names it is called by; with it and its key a service speaks TLS alone."""
+    tls_key_file: Path | None = None
+    tls_ca_file: Path | None = None
+    """PEM of the authorities that the other side's certificate must come from; with it the gateway calls by TLS."""
+    tls_verify_clients: bool = False
+    """A service answers only callers that show a certificate of `tls_ca_file`'s authorities."""
     slots: int = Field(default=1, ge=1, le=64)
     """Computations at the same time."""
     grace_seconds: float = Field(default=20.0, ge=0)

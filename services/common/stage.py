@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import contextvars
 import threading
+import time
 from collections.abc import AsyncGenerator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -47,16 +48,68 @@ Event = Progress | Emitted | Done
 Compute = Callable[["Job", ArtifactWriter], Facts]
 
 
+@dataclass(frozen=True)
+class Ended:
+    """How a computation ended: "computed", "found", "failed" or "cancelled". begun: whether it got a thread."""
+
+    outcome: str
+    seconds: float
+    begun: bool
+
+
+class StageObserver:
+    """Hears what a runner's computations do, by the kind of artifact that they make; called from several threads."""
+
+    def waits(self, kind: str) -> None:
+        """A computation is wanted and waits for a thread."""
+
+    def begins(self, kind: str) -> None:
+        """It has got its thread."""
+
+    def ends(self, kind: str, ended: Ended) -> None:
+        """It is over."""
+
+    def found(self, kind: str) -> None:
+        """A caller got what was committed before."""
+
+    def worked(self, kind: str, unit: str, more: int) -> None:
+        """It did `more` of `unit` since it last told."""
+
+    def emitted(self, facts: Facts) -> None:
+        """It emitted something on the way."""
+
+
 class Job:
     """What a running computation may say and must ask. Safe to use from several threads."""
 
-    def __init__(self, notify: Callable[[Progress | Emitted], None] = lambda _event: None) -> None:
+    def __init__(
+        self,
+        notify: Callable[[Progress | Emitted], None] = lambda _event: None,
+        worked: Callable[[str, int], None] = lambda _unit, _more: None,
+    ) -> None:
         self._notify = notify
+        self._worked = worked
         self._stop: UnderstudyError | None = None
         self._lock = threading.Lock()
+        self._done: dict[str, int] = {}
 
     def progress(self, done: int, total: int, unit: str, message: str = "") -> None:
+        self.count(done, unit)
         self._notify(Progress(done, total, unit, message))
+
+    def count(self, done: int, unit: str) -> None:
+        """Like `progress`, for those who count the work alone."""
+        with self._lock:
+            more = done - self._done.get(unit, 0)
+            if more > 0:
+                self._done[unit] = done
+        if more > 0:
+            self._worked(unit, more)
+
+    def goes_on(self, done: int, unit: str) -> None:
+        """Says that an earlier run did `done` already, which then does not count as work of this one."""
+        with self._lock:
+            self._done[unit] = done
 
     def emit(self, facts: Facts) -> None:
         self._notify(Emitted(facts))
@@ -86,12 +139,13 @@ class _Flight:
     listeners: list[asyncio.Queue[Event | BaseException]] = field(default_factory=list)
     emitted: list[Emitted] = field(default_factory=list)
     ended: asyncio.Event = field(default_factory=asyncio.Event)
+    began: float | None = None
 
 
 class StageRunner:
     """Runs computations in at most `slots` threads. One a process; use it on one event loop.
 
-    on_done: told of every result that a caller gets.
+    observer: hears what the computations do.
     """
 
     def __init__(self, artifacts: Artifacts, slots: int = 1) -> None:
@@ -101,7 +155,7 @@ class StageRunner:
         self._flights: dict[str, _Flight] = {}
         self._draining = False
         self._drained = False
-        self.on_done: Callable[[Done], None] = lambda _done: None
+        self.observer = StageObserver()
 
     @property
     def in_flight(self) -> int:
@@ -115,7 +169,8 @@ class StageRunner:
         """
         found = await self._look(recipe)
         if found is not None:
-            yield self._told(Done(found, cached=True))
+            self.observer.found(recipe.kind)
+            yield Done(found, cached=True)
             return
         queue: asyncio.Queue[Event | BaseException] = asyncio.Queue()
         flight = self._join(recipe, compute, queue)
@@ -125,7 +180,7 @@ class StageRunner:
                 if isinstance(event, BaseException):
                     raise event
                 if isinstance(event, Done):
-                    yield self._told(event)
+                    yield event
                     return
                 yield event
         finally:
@@ -181,30 +236,27 @@ class StageRunner:
 
     def _start(self, recipe: Recipe, compute: Compute) -> _Flight:
         loop = asyncio.get_running_loop()
+        observer = self.observer
 
         def notify(event: Progress | Emitted) -> None:
+            if isinstance(event, Emitted):
+                observer.emitted(event.facts)
             loop.call_soon_threadsafe(self._tell, flight, event)
 
-        flight = _Flight(Job(notify))
+        flight = _Flight(Job(notify, lambda unit, more: observer.worked(recipe.kind, unit, more)))
         self._flights[recipe.key] = flight
         context = contextvars.copy_context()  # the thread logs with the caller's transfer, stage and shard
+        observer.waits(recipe.kind)
 
         def work() -> Done:
-            flight.job.check()
-            # another computation, here or elsewhere, may have committed since the caller looked
-            found = self.artifacts.find(recipe.ref)
-            if found is not None:
-                return Done(found, cached=True)
-            writer = self.artifacts.write(recipe)
-            try:
-                facts = compute(flight.job, writer)
-            except StopIteration as error:  # a future cannot carry it: every caller would wait for ever
-                raise RuntimeError("the computation let StopIteration escape") from error
-            return Done(self.artifacts.commit(writer, facts), cached=False)
+            flight.began = time.monotonic()
+            observer.begins(recipe.kind)
+            return self._compute(recipe, compute, flight.job)
 
         def finish(outcome: asyncio.Future[Done]) -> None:
             del self._flights[recipe.key]
             error = _shutting_down() if outcome.cancelled() else outcome.exception()
+            observer.ends(recipe.kind, _ended(flight, error or outcome.result()))
             self._tell(flight, error or outcome.result())
             flight.ended.set()
 
@@ -212,15 +264,34 @@ class StageRunner:
         future.add_done_callback(finish)
         return flight
 
-    def _told(self, done: Done) -> Done:
-        self.on_done(done)
-        return done
+    def _compute(self, recipe: Recipe, compute: Compute, job: Job) -> Done:
+        job.check()
+        # another computation, here or elsewhere, may have committed since the caller looked
+        found = self.artifacts.find(recipe.ref)
+        if found is not None:
+            return Done(found, cached=True)
+        writer = self.artifacts.write(recipe)
+        try:
+            facts = compute(job, writer)
+        except StopIteration as error:  # a future cannot carry it: every caller would wait for ever
+            raise RuntimeError("the computation let StopIteration escape") from error
+        job.count(int(facts.get("frame_count", 0)), "frames")
+        return Done(self.artifacts.commit(writer, facts), cached=False)
 
     def _tell(self, flight: _Flight, event: Event | BaseException) -> None:
         if isinstance(event, Emitted):
             flight.emitted.append(event)
         for queue in flight.listeners:
             queue.put_nowait(event)
+
+
+def _ended(flight: _Flight, result: Done | BaseException) -> Ended:
+    if isinstance(result, Done):
+        outcome = "found" if result.cached else "computed"
+    else:
+        outcome = "cancelled" if flight.job.stopped or isinstance(result, Cancelled) else "failed"
+    seconds = time.monotonic() - flight.began if flight.began is not None else 0.0
+    return Ended(outcome, seconds, flight.began is not None)
 
 
 def _shutting_down() -> ServiceUnavailable:

@@ -79,6 +79,7 @@ class Trainer:
         training = Training(config, data, device)
         scratch = self._artifacts.scratch(writer.recipe.key)
         self._resume(training, scratch)
+        job.goes_on(training.step, "iterations")
         self._run(training, scratch, job)
         job.progress(config.iterations, config.iterations, "iterations", "measuring it on the frames held out")
         references = read_references(split, study.camera, DraftConfig.references, study.some)

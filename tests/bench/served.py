@@ -85,7 +85,7 @@ class _Calls:
 
     def __init__(self, settings: GatewaySettings, clients: StageClients, gateway: GatewayClient, work: Work) -> None:
         self._clients, self._gateway, self._work = clients, gateway, work
-        self._call = StageCaller(settings, "bench")
+        self._call = StageCaller(settings, "bench", clients.metrics)
         self._shards_at_once = asyncio.Semaphore(settings.concurrent_shards)
         self._run = Run()
         self._clip = types_pb2.Clip()

@@ -111,15 +111,15 @@ async def test_metrics_count_calls_by_outcome(tmp_path: Path) -> None:
             pass
         text = await metrics_of(running)
     for line in (
-        'understudy_calls_total{code="OK",method="EstimatePoses"} 2.0',
-        'understudy_calls_total{code="INVALID_ARGUMENT",method="EstimatePoses"} 1.0',
-        'understudy_calls_total{code="INTERNAL",method="EstimatePoses"} 1.0',
-        'understudy_calls_total{code="OK",method="Train"} 1.0',
-        'understudy_call_duration_seconds_count{method="EstimatePoses"} 4.0',
-        'understudy_calls_running{method="Train"} 0.0',
-        'understudy_artifacts_total{kind="pose_shard",outcome="computed"} 1.0',
-        'understudy_artifacts_total{kind="pose_shard",outcome="found"} 1.0',
-        'understudy_artifacts_total{kind="performer",outcome="computed"} 1.0',
+        'understudy_calls_total{code="OK",method="EstimatePoses",service="pose"} 2.0',
+        'understudy_calls_total{code="INVALID_ARGUMENT",method="EstimatePoses",service="pose"} 1.0',
+        'understudy_calls_total{code="INTERNAL",method="EstimatePoses",service="pose"} 1.0',
+        'understudy_calls_total{code="OK",method="Train",service="trainer"} 1.0',
+        'understudy_call_duration_seconds_count{method="EstimatePoses",service="pose"} 4.0',
+        'understudy_calls_running{method="Train",service="trainer"} 0.0',
+        'understudy_stage_results_total{outcome="computed",stage="pose"} 1.0',
+        'understudy_stage_results_total{outcome="found",stage="pose"} 1.0',
+        'understudy_stage_results_total{outcome="computed",stage="training"} 1.0',
     ):
         assert line in text.splitlines(), text
     assert "Check" not in text

@@ -47,6 +47,18 @@ class PostgresServer:
         """Cuts every connection, as a crash of the machine does."""
         self._control("stop", "-w", "-m", "immediate")
 
+    def dump(self, url: str, destination: Path) -> Path:
+        """`pg_dump`, as the runbook calls it."""
+        self._client("pg_dump", "--format=custom", f"--file={destination}", url)
+        return destination
+
+    def restore(self, dump: Path, url: str) -> None:
+        """`pg_restore` into an empty database."""
+        self._client("pg_restore", "--no-owner", "--exit-on-error", f"--dbname={url}", str(dump))
+
+    def _client(self, program: str, *arguments: str) -> None:
+        subprocess.run([_programs() / program, *arguments], check=True, capture_output=True, timeout=60)
+
     def _control(self, *arguments: str) -> None:
         _as_server([str(_programs() / "pg_ctl"), "-D", str(self.folder / "data"), *arguments])
 

@@ -136,17 +136,6 @@ async def test_a_damaged_result_is_said_not_returned(artifacts: Artifacts) -> No
             await runner.result(RECIPE, Gate())
 
 
-async def test_every_result_that_a_caller_gets_is_told(artifacts: Artifacts) -> None:
-    told: list[bool] = []
-    gate = Gate()
-    gate.released.set()
-    async with runner_of(artifacts) as runner:
-        runner.on_done = lambda done: told.append(done.cached)
-        await runner.result(RECIPE, gate)
-        await runner.result(RECIPE, gate)
-    assert told == [False, True]
-
-
 async def test_the_computation_logs_with_its_callers_context(artifacts: Artifacts) -> None:
     seen: dict[str, object] = {}
 

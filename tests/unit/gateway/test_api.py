@@ -87,7 +87,13 @@ async def test_refuses_foreign_hosts_and_origins(http: httpx.AsyncClient) -> Non
 
 async def test_probes_and_metrics_answer(http: httpx.AsyncClient) -> None:
     assert (await http.get("/readyz")).json() == {"store": True, "database": True}
-    assert "understudy_calls_total" in (await http.get("/metrics")).text
+    for path in ("/v1/clips/none", "/v1/clips/other", "/made/up", "/healthz"):
+        await http.get(path)
+    lines = (await http.get("/metrics")).text.splitlines()
+    assert 'understudy_calls_total{code="404",method="GET /v1/clips/{clip_id}",service="http"} 2.0' in lines
+    assert 'understudy_calls_total{code="404",method="unknown",service="http"} 1.0' in lines
+    assert 'understudy_dependency_up{service="database"} 1.0' in lines
+    assert "made/up" not in "".join(lines)
     document = (await http.get("/openapi.json")).json()
     assert "/v1/transfers/{transfer_id}/events" in document["paths"]
 

@@ -123,3 +123,34 @@ def test_resources_are_listed_by_a_gateway_that_ends_with_the_command(tmp_path: 
     missing = understudy("transfers", "show", "none", "--home", tmp_path / "home")
     assert missing.returncode == Exit.USAGE
     assert "no transfer 'none'" in missing.stderr
+
+
+def test_keys_are_made_shown_and_ended(tmp_path: Path) -> None:
+    def keys(*arguments: str) -> str:
+        done = understudy("keys", *arguments, "--home", tmp_path)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    made = json.loads(keys("create", "alice", "--scope", "read", "--transfers", "2", "--json"))
+    assert made["key"].startswith(f"us_{made['id']}_")
+    rotated = json.loads(keys("rotate", made["id"], "--json"))["key"]
+    assert rotated != made["key"]
+    listed = keys("list")
+    assert "alice" in listed
+    assert made["key"].rpartition("_")[2] not in listed
+    assert keys("revoke", made["id"]) == f"revoked {made['id']}\n"
+    assert json.loads(keys("list", "--json")) == []
+
+
+def test_housekeeping_says_what_it_would_delete(tmp_path: Path) -> None:
+    home = Home.open(tmp_path)
+    stray = home.store / "uploads" / ("a" * 64)
+    stray.parent.mkdir(parents=True)
+    stray.write_bytes(b"bytes")
+    dry = understudy("gc", "--dry-run", "--grace-seconds", 0, "--home", tmp_path)
+    assert (dry.returncode, dry.stdout) == (0, "would delete 1 uploads (5 bytes)\n"), dry.stderr
+    assert understudy("gc", "--home", tmp_path).stdout == "deleted nothing (0 bytes)\n"
+    assert json.loads(understudy("gc", "--grace-seconds", 0, "--home", tmp_path, "--json").stdout)["uploads"] == [
+        "a" * 64
+    ]
+    assert not stray.exists()
