@@ -41,7 +41,7 @@ _KEEPALIVE = [
     ("grpc.keepalive_time_ms", 30_000),
     ("grpc.keepalive_permit_without_calls", 1),
     ("grpc.http2.min_recv_ping_interval_without_data_ms", 10_000),
-    ("grpc.max_connection_age_ms", 300_000),  # callers re-resolve, so a scaled service is found
+    ("grpc.max_connection_age_ms", 20_000),  # callers resolve the name anew, and find what scaling has changed
     ("grpc.max_connection_age_grace_ms", 86_400_000),  # a training is never cut for its connection's age
     ("grpc.so_reuseport", 0),  # a taken port is an error, not a silent second server
 ]
