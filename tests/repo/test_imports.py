@@ -16,13 +16,14 @@ ALLOWED = {
     "services/common": ("understudy", "services.common"),
     **{f"services/{stage}": ("understudy", "services.common", f"services.{stage}") for stage in STAGES},
     "gateway": ("understudy", "services", "gateway"),
+    "deploy": ("understudy", "services.common", "deploy"),
 }
 OURS = ("understudy", "services", "gateway", "deploy", "tests")
 TRANSPORT = ("grpc", "grpc_health", "grpc_reflection", "grpc_status", "fastapi", "starlette", "uvicorn",
              "prometheus_client")  # fmt: skip
 # Where gRPC meets the stage, in a stage's folder; and what the server is made of, in services/common.
 SPEAKS_GRPC = {"__main__.py", "servicer.py"}
-COMMON_TRANSPORT = {"server.py", "interceptors.py", "rpc.py", "metrics.py", "gpu.py", "tls.py"}
+COMMON_TRANSPORT = {"server.py", "interceptors.py", "rpc.py", "metrics.py", "gpu.py", "tls.py", "probe.py"}
 MODEL_LIBRARIES = ("torch", "mediapipe", "openvino", "onnxruntime", "onnx", "onnxscript", "tensorflow", "jax")
 # The trainer's networks and its loop are torch's own classes, not a backend that is chosen.
 WRITTEN_IN = {"trainer": {"torch"}}

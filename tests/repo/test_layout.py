@@ -48,7 +48,7 @@ def test_every_service_has_its_proto() -> None:
 def test_files_are_short() -> None:
     long = {str(path): lines for path in python_files() if (lines := len(text(path).splitlines())) > MOST_LINES}
     assert not long
-    assert len(text(ROOT / "Makefile").splitlines()) <= 60
+    assert len(text(ROOT / "Makefile").splitlines()) <= 70
 
 
 def test_functions_are_short() -> None:

@@ -8,6 +8,7 @@ import pytest
 
 from services.common import weights
 from services.common.errors import DataCorrupted, WeightsMissing
+from services.common.store import MemoryObjectStore
 
 
 @pytest.fixture(scope="module")
@@ -76,3 +77,43 @@ def test_the_manifest_states_source_and_licence() -> None:
     manifest = json.loads((weights.default_weights_dir() / weights.MANIFEST).read_text())
     assert set(manifest["networks"]) == set(weights.WEIGHTS)
     assert {network["licence"] for network in manifest["networks"].values()} == {"Apache-2.0"}
+
+
+def test_the_store_carries_them_to_another_machine(tmp_path: Path) -> None:
+    store = MemoryObjectStore()
+    with pytest.raises(WeightsMissing, match="publish"):
+        weights.fetch(store, tmp_path)
+    assert sorted(weights.publish(weights.default_weights_dir(), store)) == sorted(weights.WEIGHTS)
+    assert weights.publish(weights.default_weights_dir(), store) == []
+    assert sorted(weights.fetch(store, tmp_path)) == sorted(weights.WEIGHTS)
+    assert weights.fetch(store, tmp_path) == []
+    for name in weights.WEIGHTS:
+        assert weights.verified_weight_path(tmp_path, name).is_file()
+    assert (tmp_path / weights.MANIFEST).is_file()
+
+
+def test_a_network_that_is_damaged_in_the_store_reaches_no_machine(tmp_path: Path) -> None:
+    store = MemoryObjectStore()
+    weights.publish(weights.default_weights_dir(), store)
+    last = list(weights.WEIGHTS.values())[-1]
+    store.put(last.object_key, b"half")
+    with pytest.raises(DataCorrupted, match=last.name):
+        weights.fetch(store, tmp_path)
+    assert not (tmp_path / last.name).exists()
+    assert not (tmp_path / weights.MANIFEST).exists()
+    assert weights.publish(weights.default_weights_dir(), store) == [last.name]
+    assert last.name in weights.fetch(store, tmp_path)
+
+
+def test_the_commands_publish_and_fetch(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("UNDERSTUDY_STORE_URL", (tmp_path / "store").as_uri())
+    monkeypatch.setenv("UNDERSTUDY_WEIGHTS_DIR", str(tmp_path / "weights"))
+    assert weights.main(["fetch", "--patience-seconds", "0"]) == 1
+    assert "is not in the store" in capsys.readouterr().err
+    monkeypatch.setenv("UNDERSTUDY_WEIGHTS_DIR", str(weights.default_weights_dir()))
+    assert weights.main(["publish"]) == 0
+    monkeypatch.setenv("UNDERSTUDY_WEIGHTS_DIR", str(tmp_path / "weights"))
+    assert weights.main(["fetch"]) == 0
+    assert f"{len(weights.WEIGHTS)} networks written to {tmp_path / 'weights'}" in capsys.readouterr().out
