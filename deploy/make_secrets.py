@@ -18,6 +18,7 @@ RANDOM = (
     "STORE_ADMIN_SECRET_KEY",
     "POSTGRES_PASSWORD",
     "GRAFANA_ADMIN_PASSWORD",
+    "UNDERSTUDY_ADMIN_KEY",
     *(f"UNDERSTUDY_{service.upper()}_STORE_SECRET_KEY" for service in SERVICES),
 )
 # In MinIO a service's user is called as the service is; other stores choose such names themselves.

@@ -26,9 +26,11 @@ class GatewayClient:
     check: called while waiting for a gateway that does not answer; raises when waiting is in vain.
     """
 
-    def __init__(self, url: str, check: Callable[[], None] = lambda: None) -> None:
+    def __init__(self, url: str, check: Callable[[], None] = lambda: None, key: str = "") -> None:
         self.url = url
-        self._http = httpx.Client(base_url=url, timeout=httpx.Timeout(30.0, read=120.0), trust_env=False)
+        headers = {"authorization": f"Bearer {key}"} if key else {}
+        timeout = httpx.Timeout(30.0, read=120.0)
+        self._http = httpx.Client(base_url=url, timeout=timeout, trust_env=False, headers=headers)
         self._check = check
 
     def close(self) -> None:

@@ -53,11 +53,11 @@ def test_only_the_downloader_and_the_doors_can_leave(stack: Stack) -> None:
 
 def test_a_transfer_by_http(stack: Stack, pair: SyntheticPair, tmp_path: Path) -> None:
     began = time.monotonic()
-    remote.by_http(stack.url, pair, tmp_path / "out.mp4", OPTIONS, lambda _: None)
+    remote.by_http(stack.door, pair, tmp_path / "out.mp4", OPTIONS, lambda _: None)
     remote.check_result(tmp_path / "out.mp4")
     took = time.monotonic() - began
     began = time.monotonic()
-    remote.by_http(stack.url, pair, tmp_path / "again.mp4", OPTIONS, lambda _: None)
+    remote.by_http(stack.door, pair, tmp_path / "again.mp4", OPTIONS, lambda _: None)
     assert (tmp_path / "again.mp4").read_bytes() == (tmp_path / "out.mp4").read_bytes()
     assert time.monotonic() - began < took / 2  # nothing is computed twice
 
@@ -74,13 +74,13 @@ def test_prometheus_sees_every_service(stack: Stack) -> None:
 
 def test_a_transfer_by_grpc_while_pose_is_scaled_up(stack: Stack, pair: SyntheticPair, tmp_path: Path) -> None:
     up = Once((at("download"), lambda: scale_pose(stack, 3)))
-    remote.by_grpc(stack.grpc_address, pair, tmp_path / "up.mp4", OPTIONS, up, fewer=1)
+    remote.by_grpc(stack.door, pair, tmp_path / "up.mp4", OPTIONS, up, fewer=1)
     remote.check_result(tmp_path / "up.mp4")
     assert up.left == 0
     stack.wait_until_healthy("pose", 3)
     time.sleep(FOUND_SECONDS)
     before = {each: stack.calls(each) for each in stack.containers("pose")}
-    remote.by_grpc(stack.grpc_address, pair, tmp_path / "shared.mp4", OPTIONS, lambda _: None, fewer=2)
+    remote.by_grpc(stack.door, pair, tmp_path / "shared.mp4", OPTIONS, lambda _: None, fewer=2)
     share = {each: stack.calls(each) - calls for each, calls in before.items()}
     assert len(share) == 3
     assert min(share.values()) >= 1, share
@@ -102,7 +102,7 @@ def test_containers_that_die_and_workers_that_leave_cost_time_and_nothing_else(
         (at("rendering"), lambda: stack.kill(ids["renderer"])),
     )
     options = OPTIONS.model_copy(update={"iterations": 30})
-    remote.by_http(stack.url, pair, tmp_path / "out.mp4", options, faults, fewer=3)
+    remote.by_http(stack.door, pair, tmp_path / "out.mp4", options, faults, fewer=3)
     remote.check_result(tmp_path / "out.mp4")
     assert faults.left == 0
     for service in (*STAGES, "gateway", "minio", "postgres"):

@@ -80,7 +80,7 @@ def test_the_namespace_takes_no_pod_that_is_not_confined(cluster: Cluster) -> No
 
 
 def test_a_transfer_by_http(cluster: Cluster, pair: SyntheticPair, tmp_path: Path) -> None:
-    remote.by_http(cluster.http, pair, tmp_path / "out.mp4", OPTIONS, lambda _: None)
+    remote.by_http(cluster.door, pair, tmp_path / "out.mp4", OPTIONS, lambda _: None)
     remote.check_result(tmp_path / "out.mp4")
 
 
@@ -96,7 +96,7 @@ def test_a_transfer_by_grpc_while_pose_is_scaled_and_pods_are_deleted(
         (at("rendering"), lambda: cluster.delete_pod("renderer")),
     )
     options = OPTIONS.model_copy(update={"iterations": 30})
-    remote.by_grpc(cluster.grpc_address, pair, tmp_path / "out.mp4", options, events, fewer=1)
+    remote.by_grpc(cluster.door, pair, tmp_path / "out.mp4", options, events, fewer=1)
     remote.check_result(tmp_path / "out.mp4")
     assert events.left == 0
 
@@ -109,12 +109,12 @@ def test_three_pose_pods_share_the_work_and_two_may_leave_while_it_is_done(
     time.sleep(FOUND_SECONDS)
     pods = cluster.pods("pose")
     before = {pod: cluster.calls(pod) for pod in pods}
-    remote.by_grpc(cluster.grpc_address, pair, tmp_path / "shared.mp4", OPTIONS, lambda _: None, fewer=2)
+    remote.by_grpc(cluster.door, pair, tmp_path / "shared.mp4", OPTIONS, lambda _: None, fewer=2)
     share = {pod: cluster.calls(pod) - before[pod] for pod in pods}
     assert len(share) == 3
     assert min(share.values()) >= 1, share
     down = Once((at("pose"), lambda: scale_pose(cluster, 1)))
-    remote.by_http(cluster.http, pair, tmp_path / "out.mp4", OPTIONS, down, fewer=3)
+    remote.by_http(cluster.door, pair, tmp_path / "out.mp4", OPTIONS, down, fewer=3)
     remote.check_result(tmp_path / "out.mp4")
     assert down.left == 0
 
@@ -123,7 +123,7 @@ def test_everything_is_rolled_during_a_training(cluster: Cluster, pair: Syntheti
     names = [f"deployment/{stage}" for stage in STAGES] + ["statefulset/gateway"]
     roll = Once((at("training"), lambda: cluster.kubectl("rollout", "restart", *names)))
     options = OPTIONS.model_copy(update={"iterations": 60})
-    remote.by_grpc(cluster.grpc_address, pair, tmp_path / "out.mp4", options, roll, fewer=4)
+    remote.by_grpc(cluster.door, pair, tmp_path / "out.mp4", options, roll, fewer=4)
     remote.check_result(tmp_path / "out.mp4")
     assert roll.left == 0
     cluster.wait_until_rolled_out(*names)

@@ -24,7 +24,7 @@ import yaml
 from tests.repo.tree import ROOT, STAGES
 from tests.support import kustomize
 from tests.support.ports import unused_port
-from tests.support.remote import READ_METRICS, calls_done
+from tests.support.remote import READ_METRICS, Door, admin_key, calls_done
 
 NAMESPACE = "understudy"
 NODE = ROOT.parent / "shared" / "tools" / "kube-node" / "kube-node.sh"
@@ -48,11 +48,10 @@ except OSError as error:
 
 @dataclass(frozen=True)
 class Cluster:
-    """A cluster with the system running in it. `http`, `grpc_address`: the gateway's Service, from here."""
+    """A cluster with the system running in it. `door`: the gateway's Service, from here."""
 
     kubeconfig: str
-    http: str
-    grpc_address: str
+    door: Door
 
     def kubectl(self, *arguments: str, given: str | None = None, seconds: float = 120) -> str:
         return kubectl(self.kubeconfig, *arguments, given=given, seconds=seconds)
@@ -95,11 +94,12 @@ def running(folder: Path) -> Iterator[Cluster]:
     """Applies the overlay, waits until all of it is ready, and deletes the namespace afterwards."""
     kubeconfig = _find()
     documents = _overlay(folder)
+    key = admin_key(folder / "k8s" / "overlays" / "local" / "secrets.env")
     try:
         kubectl(kubeconfig, "apply", "-f", "-", given=documents)
         _wait(kubeconfig)
         with _door(kubeconfig) as (http, grpc_address):
-            yield Cluster(kubeconfig, http, grpc_address)
+            yield Cluster(kubeconfig, Door(http, grpc_address, key))
     except BaseException:
         sys.stderr.write(_story(kubeconfig))
         raise

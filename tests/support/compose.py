@@ -17,7 +17,7 @@ from typing import Any
 
 from tests.repo.tree import ROOT
 from tests.support.ports import unused_port
-from tests.support.remote import READ_METRICS, calls_done
+from tests.support.remote import READ_METRICS, Door, admin_key, calls_done
 
 _UP_SECONDS = 400
 STANDINS = {
@@ -46,8 +46,8 @@ class Stack:
         return f"http://127.0.0.1:{self.ports['UNDERSTUDY_HTTP_PORT']}"
 
     @property
-    def grpc_address(self) -> str:
-        return f"127.0.0.1:{self.ports['UNDERSTUDY_GRPC_PORT']}"
+    def door(self) -> Door:
+        return Door(self.url, f"127.0.0.1:{self.ports['UNDERSTUDY_GRPC_PORT']}", admin_key(self.environment))
 
     @property
     def prometheus_url(self) -> str:

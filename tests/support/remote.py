@@ -13,7 +13,6 @@ from typing import Any, TypeVar
 
 import av
 import grpc
-import httpx
 from understudy.v1 import gateway_pb2 as pb
 from understudy.v1 import gateway_pb2_grpc
 
@@ -33,6 +32,26 @@ T = TypeVar("T")
 
 
 @dataclass(frozen=True)
+class Door:
+    """Where a gateway is, and the API key to come in with."""
+
+    url: str
+    grpc_address: str
+    key: str
+
+
+class _Keyed:
+    """A stub whose every call shows the key."""
+
+    def __init__(self, stub: Any, key: str) -> None:
+        self._stub = stub
+        self._metadata = (("authorization", f"Bearer {key}"),)
+
+    def __getattr__(self, name: str) -> Any:
+        return functools.partial(getattr(self._stub, name), metadata=self._metadata)
+
+
+@dataclass(frozen=True)
 class Progress:
     """Where a transfer stands: state, and units done by (stage, role)."""
 
@@ -48,14 +67,20 @@ class Progress:
 Watcher = Callable[[Progress], None]
 
 
+def admin_key(secrets: Path) -> str:
+    """The gateway's admin key, of a file by deploy/make_secrets.py."""
+    values = dict(line.split("=", 1) for line in secrets.read_text().splitlines() if "=" in line)
+    return values["UNDERSTUDY_ADMIN_KEY"]
+
+
 def by_http(
-    url: str, pair: SyntheticPair, output: Path, options: TransferOptions, watch: Watcher, fewer: int = 0
+    door: Door, pair: SyntheticPair, output: Path, options: TransferOptions, watch: Watcher, fewer: int = 0
 ) -> None:
     """A whole transfer; `watch` hears of each change. Raises AssertionError when it does not succeed.
 
     fewer: frames left out at the end of both clips. Another number is another clip: nothing is found done already.
     """
-    client = GatewayClient(url)
+    client = GatewayClient(door.url, key=door.key)
     try:
         source, target = client.upload(pair.source), client.upload(pair.target)
         uses = {
@@ -67,20 +92,18 @@ def by_http(
             watch(_from_resource(now))
             last = now
         assert last.state is State.SUCCEEDED, last.failure
-        with httpx.stream("GET", f"{url}/v1/transfers/{last.id}/result", timeout=120, trust_env=False) as answer:
-            answer.raise_for_status()
-            output.write_bytes(answer.read())
+        client.download(last.id, "mp4", output)
     finally:
         client.close()
 
 
 def by_grpc(
-    address: str, pair: SyntheticPair, output: Path, options: TransferOptions, watch: Watcher, fewer: int = 0
+    door: Door, pair: SyntheticPair, output: Path, options: TransferOptions, watch: Watcher, fewer: int = 0
 ) -> None:
     """The same by gRPC. A gateway that goes away is waited for, as a careful client does."""
     backoff = [("grpc.max_reconnect_backoff_ms", 2000)]
-    with grpc.insecure_channel(address, options=backoff) as channel:
-        stub: Any = gateway_pb2_grpc.GatewayServiceStub(channel)
+    with grpc.insecure_channel(door.grpc_address, options=backoff) as channel:
+        stub: Any = _Keyed(gateway_pb2_grpc.GatewayServiceStub(channel), door.key)
         clips = [_patiently(functools.partial(_create_clip, stub, path)) for path in (pair.source, pair.target)]
         chosen = pb.TransferOptions(preset=options.preset, iterations=options.iterations, seed=options.seed)
         frames = (SOURCE_FRAMES - fewer, TARGET_FRAMES - fewer)
