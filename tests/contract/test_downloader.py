@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import grpc
-import psutil
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from understudy.v1 import downloader_pb2, downloader_pb2_grpc
@@ -20,6 +19,7 @@ from services.common.shards import FrameReader, ShardEntry
 from services.downloader.config import DownloaderSettings
 from services.downloader.servicer import make_service
 from services.downloader.worker import upload_key
+from tests.support.children import NewChildren
 from tests.support.http import web_server
 from tests.support.photos import write_photo
 from tests.support.videos import encode, number_of, numbered
@@ -154,11 +154,12 @@ async def test_private_addresses_need_leave(settings: DownloaderSettings, web: s
 
 async def test_two_at_once_do_the_work_once(settings: DownloaderSettings, artifacts: Artifacts, tmp_path: Path) -> None:
     sha256 = _upload(artifacts, encode(tmp_path / "a.mp4", numbered(200)))
+    decoders = NewChildren()
     async with _served(settings) as (stub, _):
         calls = [asyncio.create_task(_all(stub.Ingest(Request(upload_sha256=sha256)))) for _ in range(2)]
         most = 0
         while not all(call.done() for call in calls):
-            most = max(most, len(psutil.Process().children()))
+            most = max(most, len(decoders()))
             await asyncio.sleep(0.005)
         one, other = [call.result() for call in calls]
     assert one[-1].clip == other[-1].clip
@@ -167,6 +168,7 @@ async def test_two_at_once_do_the_work_once(settings: DownloaderSettings, artifa
 
 async def test_a_caller_that_goes_away(settings: DownloaderSettings, artifacts: Artifacts, tmp_path: Path) -> None:
     sha256 = _upload(artifacts, encode(tmp_path / "a.mp4", numbered(250)))
+    decoders = NewChildren()
     async with _served(settings) as (stub, _):
         call = stub.Ingest(Request(upload_sha256=sha256))
         async for response in call:
@@ -174,10 +176,10 @@ async def test_a_caller_that_goes_away(settings: DownloaderSettings, artifacts: 
                 break
         call.cancel()
         for _ in range(400):
-            if not psutil.Process().children():
+            if not decoders():
                 break
             await asyncio.sleep(0.02)
-        assert psutil.Process().children() == []
+        assert decoders() == []
         responses = await _all(stub.Ingest(Request(upload_sha256=sha256)))
     assert responses[-1].clip.frame_count == 250
     assert list(settings.cache_dir.iterdir()) == []

@@ -4,7 +4,6 @@ import hashlib
 import os
 import signal
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +18,7 @@ from services.common.shards import FrameReader
 from services.common.stage import Emitted, Job, Progress
 from services.downloader.config import DownloaderSettings
 from services.downloader.worker import Downloader, Trims, clip_recipe, shard_recipe, upload_key
+from tests.support.children import NewChildren
 from tests.support.http import web_server
 from tests.support.videos import encode, number_of, numbered
 
@@ -148,13 +148,11 @@ def test_a_lost_shard_is_made_again(world: World, tmp_path: Path) -> None:
 
 
 @pytest.fixture
-def decoders() -> Callable[[], list[psutil.Process]]:
-    """The child processes begun since the test began: other tests' servers may be children of this process, too."""
-    before = set(psutil.Process().children())
-    return lambda: [child for child in psutil.Process().children() if child not in before]
+def decoders() -> NewChildren:
+    return NewChildren()
 
 
-def _only(decoders: Callable[[], list[psutil.Process]]) -> psutil.Process:
+def _only(decoders: NewChildren) -> psutil.Process:
     until = time.monotonic() + 20
     while time.monotonic() < until:
         if found := decoders():
@@ -171,7 +169,7 @@ def long_enough() -> list[NDArray[np.uint8]]:
 
 @pytest.mark.parametrize(("end", "says"), [(signal.SIGSEGV, "exit -11"), (signal.SIGKILL, "memory")])
 def test_a_crash_of_the_decoder_is_one_error(
-    world: World, tmp_path: Path, decoders: Callable[[], list[psutil.Process]], end: signal.Signals, says: str
+    world: World, tmp_path: Path, decoders: NewChildren, end: signal.Signals, says: str
 ) -> None:
     sha256 = world.upload(encode(tmp_path / "a.mp4", long_enough()))
 
@@ -185,7 +183,7 @@ def test_a_crash_of_the_decoder_is_one_error(
     assert decoders() == []
 
 
-def test_a_decoder_that_hangs_is_ended(tmp_path: Path, decoders: Callable[[], list[psutil.Process]]) -> None:
+def test_a_decoder_that_hangs_is_ended(tmp_path: Path, decoders: NewChildren) -> None:
     world = World(tmp_path, downloader_decoder_silence_seconds=1.0)
     sha256 = world.upload(encode(tmp_path / "a.mp4", long_enough()))
 
