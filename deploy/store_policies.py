@@ -11,14 +11,22 @@ _KEEP_HOUSE = [*_WRITE, "s3:DeleteObject"]
 # By service: prefixes that it reads, that it writes, and that it also deletes from.
 _PREFIXES: dict[str, tuple[list[str], list[str], list[str]]] = {
     "downloader": (["artifacts/"], ["uploads/", "artifacts/clip/", "artifacts/frame_shard/"], []),
-    "pose": (["artifacts/", "weights/"], ["artifacts/pose_shard/", "artifacts/pose_track/"], []),
+    "pose": (
+        ["artifacts/", "weights/"],
+        ["artifacts/people/", "artifacts/pose_shard/", "artifacts/pose_track/", "artifacts/result_poses/"],
+        [],
+    ),
     "segmentation": (
         ["artifacts/", "weights/"],
         ["artifacts/camera_path/", "artifacts/matte_shard/", "artifacts/plate/"],
         [],
     ),
     "normalization": (["artifacts/"], ["artifacts/driven_track/"], []),
-    "trainer": (["artifacts/"], ["artifacts/performer/"], ["scratch/"]),
+    "trainer": (
+        ["artifacts/"],
+        ["artifacts/evaluation/", "artifacts/heldout/", "artifacts/performer/"],
+        ["scratch/"],
+    ),
     "renderer": (["artifacts/"], ["artifacts/rendered_shard/", "artifacts/video/"], []),
     "gateway": ([], [], ["uploads/", "artifacts/"]),
 }

@@ -17,10 +17,10 @@ from tests.support.minio import MinioServer
 SECRETS = {user: secrets.token_hex(20) for user in USERS}
 KINDS = {
     "downloader": ("clip", "frame_shard"),
-    "pose": ("pose_shard", "pose_track"),
+    "pose": ("people", "pose_shard", "pose_track", "result_poses"),
     "segmentation": ("camera_path", "matte_shard", "plate"),
     "normalization": ("driven_track",),
-    "trainer": ("performer",),
+    "trainer": ("evaluation", "heldout", "performer"),
     "renderer": ("rendered_shard", "video"),
 }
 StoreOf = Callable[[str], ObjectStore]
