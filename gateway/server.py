@@ -34,7 +34,7 @@ from gateway.sql import patiently
 from gateway.workers import follow_workers
 from services.common.artifacts import Artifacts
 from services.common.interceptors import CallInterceptor
-from services.common.server import watch_parent
+from services.common.server import methods_of, watch_parent
 from services.common.store import MeasuredStore
 from services.common.telemetry import configure_logging, configure_tracing, flush_tracing, logger
 from services.common.tls import credentials_of
@@ -123,6 +123,7 @@ async def _start_grpc(
     server = grpc.aio.server(
         interceptors=[CallInterceptor(metrics), AuthInterceptor(auth)], options=[("grpc.so_reuseport", 0)]
     )
+    metrics.expect("gateway", methods_of(_GRPC_NAME))
     gateway_pb2_grpc.add_GatewayServiceServicer_to_server(GatewayServicer(understudy), server)
     state = health.aio.HealthServicer()
     health_pb2_grpc.add_HealthServicer_to_server(state, server)

@@ -135,7 +135,7 @@ TRAINING = Dashboard(
         *_workers("trainer"),
         Panel("Iterations", PER_SECOND, {"iterations a second": "understudy:training_iterations:rate5m"}),
         Panel("Loss", COUNT, {"{{instance}}": "understudy_training_loss"}),
-        *_work("training"),
+        *(panel for panel in _work("training|evaluation") if panel.unit != FRAMES),
         *_calls("trainer"),
         *_GPUS,
     ),

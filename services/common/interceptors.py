@@ -70,7 +70,7 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
     @asynccontextmanager
     async def _around(self, path: str, headers: dict[str, str], context: Context) -> AsyncIterator[None]:
         grpc_service, _, name = path.partition("/")
-        labels = (grpc_service.removesuffix("Service").lower(), name)
+        labels = (service_label(grpc_service), name)
         structlog.contextvars.bind_contextvars(
             method=name, **{field: headers[key] for key, field in CONTEXT_HEADERS.items() if key in headers}
         )
@@ -100,6 +100,11 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
             self._metrics.calls.labels(*labels, code).inc()
             self._metrics.call_seconds.labels(*labels).observe(time.monotonic() - started)
             _log.debug("call ended", code=code, seconds=round(time.monotonic() - started, 3))
+
+
+def service_label(grpc_name: str) -> str:
+    """A service as metrics call it: "pose" for "understudy.v1.PoseService"."""
+    return grpc_name.rpartition(".")[2].removesuffix("Service").lower()
 
 
 def _rebuilt(handler: Handler, behaviour: Any) -> Handler:

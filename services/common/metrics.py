@@ -6,6 +6,7 @@ number of series does not grow with use. `gateway/metrics.py` adds what only the
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Final
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
@@ -27,6 +28,8 @@ STAGE_OF_KIND: Final = {
     "matte_shard": "segmentation",
     "plate": "plate",
     "performer": "training",
+    "heldout": "evaluation",
+    "evaluation": "evaluation",
     "driven_track": "normalization",
     "rendered_shard": "rendering",
     "video": "encoding",
@@ -59,6 +62,12 @@ class CallMetrics:
             buckets=STORE_BUCKETS,
             registry=registry,
         )
+
+    def expect(self, service: str, methods: Iterable[str]) -> None:
+        """Makes these methods' counters begin at zero: Prometheus sees no increase where a series begins at one."""
+        for method in methods:
+            self.calls.labels(service, method, "OK")
+            self.call_seconds.labels(service, method)
 
     def observe_store(self, operation: str, outcome: str, seconds: float) -> None:
         self.store_seconds.labels(operation, outcome).observe(seconds)
@@ -102,6 +111,8 @@ class StageMetrics(StageObserver):
         self.loss = Gauge("understudy_training_loss", "Sum of the newest mean training losses.", registry=registry)
 
     def waits(self, kind: str) -> None:
+        for outcome in ("computed", "failed"):  # they begin at zero, so that the first one is an increase
+            self.results.labels(stage_of(kind), outcome)
         self.work.labels(stage_of(kind), "waiting").inc()
 
     def begins(self, kind: str) -> None:

@@ -18,13 +18,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import grpc
+from google.protobuf import descriptor_pool
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 from prometheus_client import CollectorRegistry, start_http_server
 
 from services.common.artifacts import Artifacts
 from services.common.errors import UnderstudyError
-from services.common.interceptors import CallInterceptor
+from services.common.interceptors import CallInterceptor, service_label
 from services.common.metrics import ServiceMetrics
 from services.common.settings import ServiceSettings
 from services.common.stage import StageRunner
@@ -103,6 +104,7 @@ async def start(service: Service, settings: ServiceSettings) -> Running:
         store.observe = metrics.observe_store
     server = grpc.aio.server(interceptors=[CallInterceptor(metrics)], options=_KEEPALIVE)
     service.register(server)
+    metrics.expect(service_label(service.grpc_name), methods_of(service.grpc_name))
     state = health.aio.HealthServicer()
     health_pb2_grpc.add_HealthServicer_to_server(state, server)
     names = (service.grpc_name, health.SERVICE_NAME, reflection.SERVICE_NAME)
@@ -198,6 +200,11 @@ async def _watch_health(state: health.aio.HealthServicer, service: Service, metr
         except asyncio.CancelledError:
             await _set_health(state, service, metrics, serving=False)
             raise
+
+
+def methods_of(grpc_name: str) -> list[str]:
+    """Names of a service's methods, from its proto."""
+    return [method.name for method in descriptor_pool.Default().FindServiceByName(grpc_name).methods]
 
 
 def _add_port(server: grpc.aio.Server, address: str, credentials: grpc.ServerCredentials | None) -> int:

@@ -30,8 +30,14 @@ CONTEXT_HEADERS = {
 
 def configure_logging(service: str, log_format: str, log_level: str) -> None:
     """Sends structlog's and the standard library's records to stderr, one line each."""
+
+    def add_service(_logger: object, _name: str, record: structlog.typing.EventDict) -> structlog.typing.EventDict:
+        record.setdefault("service", service)  # not a context variable: threads of libraries begin without ours
+        return record
+
     shared: list[structlog.typing.Processor] = [
         structlog.contextvars.merge_contextvars,
+        add_service,
         _add_trace,
         structlog.stdlib.add_log_level,
         structlog.stdlib.add_logger_name,
@@ -58,7 +64,6 @@ def configure_logging(service: str, log_format: str, log_level: str) -> None:
     root.handlers = [handler]
     root.setLevel(log_level.upper())
     logging.getLogger("httpx").setLevel("WARNING")
-    structlog.contextvars.bind_contextvars(service=service)
 
 
 def logger(name: str) -> structlog.stdlib.BoundLogger:

@@ -29,6 +29,7 @@ from gateway.cli.stack import GATEWAY, Stack
 from gateway.clients import StageCaller, StageClients
 from gateway.config import GatewaySettings
 from gateway.pipeline import SHARD_FRAMES
+from gateway.workers import FEWEST_SHARDS
 from services.common.errors import ServiceUnavailable
 from tests.bench.stages import Run, Work
 
@@ -86,7 +87,7 @@ class _Calls:
     def __init__(self, settings: GatewaySettings, clients: StageClients, gateway: GatewayClient, work: Work) -> None:
         self._clients, self._gateway, self._work = clients, gateway, work
         self._call = StageCaller(settings, "bench", clients.metrics)
-        self._shards_at_once = asyncio.Semaphore(settings.concurrent_shards)
+        self._shards_at_once = asyncio.Semaphore(settings.concurrent_shards or FEWEST_SHARDS)
         self._run = Run()
         self._clip = types_pb2.Clip()
 

@@ -103,7 +103,9 @@ def test_one_trace_leads_through_the_gateway_and_every_service(observed: Observe
 
 
 def test_log_lines_carry_the_trace(observed: Observed) -> None:
-    lines = [line for lines in observed.logs.values() for line in lines if line.get("transfer_id")]
+    everything = [line for lines in observed.logs.values() for line in lines]
+    assert all("service" in line for line in everything)
+    lines = [line for line in everything if line.get("transfer_id")]
     of_services = [line for line in lines if line["service"] != GATEWAY]
     assert of_services
     assert {line["trace_id"] for line in of_services} == {observed.transfer.id}

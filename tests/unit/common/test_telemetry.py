@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 PROGRAM = """
-import logging, sys
+import logging, sys, threading
 import structlog
 from services.common.telemetry import configure_logging, logger
 log = logger("services.early")  # modules make theirs before anything is configured
@@ -21,6 +21,9 @@ with structlog.contextvars.bound_contextvars(transfer_id="t-1", stage="pose", sh
     log.info("frames done", done=64)
     logging.getLogger("a.library").warning("from a %s", "library")
 log.error("outside")
+thread = threading.Thread(target=lambda: log.error("in a thread"))
+thread.start()
+thread.join()
 try:
     raise ValueError("two\\nlines \\u00e4")
 except ValueError:
@@ -38,8 +41,14 @@ def lines(repository: Path, log_format: str, log_level: str = "info") -> list[st
 
 def test_every_line_is_json_with_the_calls_context(repository: Path) -> None:
     records: list[dict[str, Any]] = [json.loads(line) for line in lines(repository, "json")]
-    assert [record["event"] for record in records] == ["frames done", "from a library", "outside", "it failed"]
-    assert [record["level"] for record in records] == ["info", "warning", "error", "error"]
+    assert [record["event"] for record in records] == [
+        "frames done",
+        "from a library",
+        "outside",
+        "in a thread",
+        "it failed",
+    ]
+    assert [record["level"] for record in records] == ["info", "warning", "error", "error", "error"]
     assert all(record["service"] == "pose" for record in records)
     assert all(record["timestamp"].endswith("Z") for record in records)
     context = {"transfer_id": "t-1", "stage": "pose", "shard": "7"}
@@ -48,11 +57,11 @@ def test_every_line_is_json_with_the_calls_context(repository: Path) -> None:
     assert not context.keys() & records[2].keys()
     assert records[0]["done"] == 64
     assert records[0]["logger"] == "services.early"
-    assert "ValueError: two\nlines ä" in records[3]["exception"]
+    assert "ValueError: two\nlines ä" in records[4]["exception"]
 
 
 def test_the_level_decides(repository: Path) -> None:
-    assert len(lines(repository, "json", "error")) == 2
+    assert len(lines(repository, "json", "error")) == 3
     assert len(lines(repository, "json", "debug")) > 4
 
 
