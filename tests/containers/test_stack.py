@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from pathlib import Path
 
@@ -62,14 +63,27 @@ def test_a_transfer_by_http(stack: Stack, pair: SyntheticPair, tmp_path: Path) -
     assert time.monotonic() - began < took / 2  # nothing is computed twice
 
 
+def test_nobody_comes_in_without_a_key_and_one_is_made_beside_the_gateway(stack: Stack) -> None:
+    address = f"{stack.door.url}/v1/transfers"
+    assert httpx.get(address, trust_env=False).status_code == 401
+    made = stack.compose("exec", "-T", "gateway", "python", "-m", "gateway.cli", "keys", "create", "ada", "--json")
+    key = re.search(r"us_\w+", made)
+    assert key, made
+    headers = {"authorization": f"Bearer {key[0]}"}
+    assert httpx.get(address, headers=headers, trust_env=False).status_code == 200
+
+
 def test_prometheus_sees_every_service(stack: Stack) -> None:
     deadline = time.monotonic() + 60
     while True:
         answer = httpx.get(f"{stack.prometheus_url}/api/v1/query", params={"query": "up == 1"}, trust_env=False).json()
         if {each["metric"]["service"] for each in answer["data"]["result"]} == {*STAGES, "gateway"}:
-            return
+            break
         assert time.monotonic() < deadline, answer
         time.sleep(2)
+    rules = httpx.get(f"{stack.prometheus_url}/api/v1/rules", trust_env=False).json()["data"]["groups"]
+    assert rules
+    assert {rule["health"] for group in rules for rule in group["rules"]} <= {"ok", "unknown"}
 
 
 def test_a_transfer_by_grpc_while_pose_is_scaled_up(stack: Stack, pair: SyntheticPair, tmp_path: Path) -> None:
