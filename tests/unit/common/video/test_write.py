@@ -75,7 +75,7 @@ def test_gif_is_small_and_keeps_its_pace(tmp_path: Path) -> None:
 
 
 def test_what_cannot_be_written(tmp_path: Path) -> None:
-    with pytest.raises(errors.InvalidOption, match="choose mp4, webm or gif"):
+    with pytest.raises(errors.InvalidOption, match="choose mp4, webm, gif or png"):
         write_video(numbered(2), tmp_path / "a", Fraction(25), video_format="avi")  # type: ignore[arg-type]
     with pytest.raises(errors.InvalidInput, match="no frames"):
         write_video([], tmp_path / "a.mp4", Fraction(25))
