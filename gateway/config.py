@@ -58,7 +58,8 @@ class GatewaySettings(ServiceSettings):
     admin_key: SecretStr = SecretStr("")
     """A key that may do everything and is in no table, at least 32 characters; empty for none."""
     retention_intermediates_days: float = Field(default=0.0, ge=0)
-    """Frames, poses, mattes of ended transfers, of performers and of clips are kept so long; 0: for ever."""
+    """Frames, poses, mattes of ended transfers, of performers and of clips are kept so long; 0: for ever. A performer
+    keeps its target's frames, poses and camera, which it dances with."""
     retention_results_days: float = Field(default=0.0, ge=0)
     """Ended transfers and their results are kept so long; 0: for ever."""
     retention_performers_days: float = Field(default=0.0, ge=0)

@@ -65,7 +65,8 @@ def _of_transfer(transfer: Transfer, keep: Retention) -> list[Ref]:
 
 def _of_performer(performer: StoredPerformer, keep: Retention) -> list[Ref]:
     study = performer.study
-    needed = [performer.artifact, study.clip, study.track, study.camera]  # to dance with it
+    # To dance with it; of the frames some are seen in the preview of every dance that is fitted to it.
+    needed = [performer.artifact, study.clip, *study.shards, study.track, study.camera]
     if older_than(performer.create_time, keep.intermediates_days):
         return needed
     return [*needed, *performer.artifacts]

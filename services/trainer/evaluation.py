@@ -6,7 +6,6 @@ resolution, so that numbers compare; "person" is the matte above one half, grown
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
@@ -14,7 +13,6 @@ import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from services.common import metrics_image
 from services.common.camera import compose, invert, resize, warp
@@ -24,13 +22,12 @@ from services.common.tracks import CameraPath
 from services.trainer.augment import whole_batch
 from services.trainer.data import Picture, Split, StudyFrame, TrainingSet
 from services.trainer.device import Device
+from services.trainer.judging import MASK_GROWTH_PX, SHORT_SIDE_PX, closeness, finite, measured_size
 
 Floats = NDArray[np.float32]
 Metrics = dict[str, float]
 Window = Callable[[int], Floats]
 
-_SHORT_SIDE_PX = 256
-_MASK_GROWTH_PX = 7
 # Consecutive frames measured at most; more would tell little and cost minutes on long clips.
 MOST_FRAMES = 120
 # Body and feet: what tells one pose from another at a glance.
@@ -73,8 +70,7 @@ def evaluate(
         seen: called after each frame; may raise to stop.
     """
     height, width = plate.shape[:2]
-    factor = _SHORT_SIDE_PX / min(width, height)
-    size = (max(1, round(width * factor)), max(1, round(height * factor)))
+    size = measured_size(width, height)
     small = resize((width, height), size)
     small_plate = warp(plate, small, size)
     truths = _read_truths(split.heldout[:MOST_FRAMES], camera, small, size, frames, seen)
@@ -99,14 +95,13 @@ def generate(generator: Generator, device: Device, keypoints: Floats, resolution
     return windows
 
 
-def nearest_frame(keypoints: Tensor, wanted: Tensor) -> int:
+def nearest_pose(keypoints: Floats, wanted: Floats) -> int:
     """The row of `keypoints` (F, 133, 3) whose pose is nearest to `wanted` (133, 3), both about their own middle."""
-    points, confidence = keypoints[:, _POSE_POINTS, :2], keypoints[:, _POSE_POINTS, 2:]
-    target, sure = wanted[_POSE_POINTS, :2], wanted[_POSE_POINTS, 2:]
-    weight = confidence * sure + 1e-6
+    points, target = keypoints[:, _POSE_POINTS, :2], wanted[_POSE_POINTS, :2]
+    weight = keypoints[:, _POSE_POINTS, 2:] * wanted[_POSE_POINTS, 2:] + 1e-6
     difference = points - target
-    middle = (difference * weight).sum(1, keepdim=True) / weight.sum(1, keepdim=True)
-    distance = ((difference - middle).square() * weight).sum((1, 2)) / weight.sum((1, 2))
+    middle = (difference * weight).sum(axis=1, keepdims=True) / weight.sum(axis=1, keepdims=True)
+    distance = (np.square(difference - middle) * weight).sum(axis=(1, 2)) / weight.sum(axis=(1, 2))
     return int(distance.argmin())
 
 
@@ -115,7 +110,7 @@ def nearest_window(data: TrainingSet, keypoints: Floats) -> Floats:
 
     keypoints: float32 (133, 3), window px.
     """
-    row = nearest_frame(data.keypoints, torch.from_numpy(keypoints).to(data.keypoints.device))
+    row = nearest_pose(data.keypoints.cpu().numpy(), keypoints)
     batch = whole_batch(data, torch.tensor([row], device=data.frames.device))
     window: Floats = torch.cat([batch.frame, batch.matte], 1)[0].permute(1, 2, 0).cpu().numpy()
     return window
@@ -134,7 +129,7 @@ def _read_truths(
     for index, picture, matte in frames:
         if index in chosen:
             matrix = compose(small, camera.matrices[index])
-            mask = metrics_image.grow_mask(warp(matte, matrix, size, border="zero"), _MASK_GROWTH_PX)
+            mask = metrics_image.grow_mask(warp(matte, matrix, size, border="zero"), MASK_GROWTH_PX)
             if mask.any():
                 truths.append(_Truth(index, warp(picture, matrix, size), mask))
             seen()
@@ -142,29 +137,16 @@ def _read_truths(
 
 
 def _measure(results: list[Picture], truths: list[_Truth]) -> Metrics:
-    """Means over the frames; measures that these frames do not define (flicker of a single one) are left out."""
-    rows = []
-    for result, truth in zip(results, truths, strict=True):
-        scores = metrics_image.ssim_map(result, truth.picture)
-        rows.append({
-            "person_ssim": float(scores[truth.mask].mean()),
-            "person_psnr_db": metrics_image.psnr_db(result, truth.picture, truth.mask),
-            "ssim": float(scores.mean()),
-            "psnr_db": metrics_image.psnr_db(result, truth.picture),
-            "sharpness": metrics_image.sharpness(result, truth.picture, truth.mask),
-        })  # fmt: skip
-    if not rows:
+    """Measures that these frames do not define (flicker of a single one) are left out."""
+    if not truths:
         return {}
-    means = {name: float(np.mean([row[name] for row in rows])) for name in rows[0]}
-    pictures, masks = [truth.picture for truth in truths], [truth.mask for truth in truths]
-    means["flicker"] = metrics_image.flicker(results, pictures, masks)
-    return {name: round(value, 6) for name, value in means.items() if math.isfinite(value)}
+    return finite(closeness(results, [truth.picture for truth in truths], [truth.mask for truth in truths]))
 
 
 def _sheet(truths: list[_Truth], results: list[list[Picture]], columns: int = 6) -> Picture:
     """Truth above the results, evenly over the held-out frames, cropped to where the person is in any of them."""
     if not truths:
-        return np.zeros((_SHORT_SIDE_PX, _SHORT_SIDE_PX, 3), dtype=np.uint8)
+        return np.zeros((SHORT_SIDE_PX, SHORT_SIDE_PX, 3), dtype=np.uint8)
     chosen = np.unique(np.linspace(0, len(truths) - 1, columns).round().astype(int))
     anywhere = np.logical_or.reduce([truths[i].mask for i in chosen]).astype(np.uint8)
     x, y, width, height = cv2.boundingRect(anywhere)

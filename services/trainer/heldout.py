@@ -35,6 +35,7 @@ from services.common.shards import (
 from services.common.stage import Job
 from services.trainer.data import Picture, Split, StudyFrame, split_clip
 from services.trainer.draft import DraftConfig, draft_windows, read_references
+from services.trainer.evaluation import nearest_pose
 from services.trainer.study import Study, StudyRefs
 
 VERSION = 1
@@ -42,7 +43,6 @@ TRUTH, NEAREST, DRAFT, PERFORMER = "truth", "nearest", "draft", "performer"
 MOST_FRAMES: Final = 60
 """Consecutive frames judged at most: two seconds and more tell as much as ten, in a fifth of the time."""
 _LEAST_VALID = 24
-_POSE_POINTS = slice(5, 23)  # body and feet
 
 Floats = NDArray[np.float32]
 
@@ -147,16 +147,6 @@ def _nearest_windows(study: Study, split: Split) -> Callable[[int], Floats]:
         return layered.astype(np.float32) / np.float32(255.0)
 
     return window
-
-
-def nearest_pose(keypoints: Floats, wanted: Floats) -> int:
-    """The row of `keypoints` (F, 133, 3) whose pose is nearest to `wanted` (133, 3), both about their own middle."""
-    points, target = keypoints[:, _POSE_POINTS, :2], wanted[_POSE_POINTS, :2]
-    weight = keypoints[:, _POSE_POINTS, 2:] * wanted[_POSE_POINTS, 2:] + 1e-6
-    difference = points - target
-    middle = (difference * weight).sum(axis=1, keepdims=True) / weight.sum(axis=1, keepdims=True)
-    distance = (np.square(difference - middle) * weight).sum(axis=(1, 2)) / weight.sum(axis=(1, 2))
-    return int(distance.argmin())
 
 
 def _draft_windows(study: Study, split: Split, job: Job) -> tuple[Callable[[int], Floats], int]:

@@ -33,7 +33,7 @@ Metrics = dict[str, float]
 Perceptual = Callable[[Picture, Picture], float]
 
 SHORT_SIDE_PX = 256
-_MASK_GROWTH_PX = 7
+MASK_GROWTH_PX = 7
 # A person found farther away than this, in body heights, is somebody else, or nothing.
 _SAME_PERSON = 0.5
 _LEAST_JOINTS = 6
@@ -47,17 +47,22 @@ class Row:
     people: Mapping[int, Keypoints]
 
 
+def measured_size(width: int, height: int) -> tuple[int, int]:
+    """Width and height, px, at which pictures of `width` x `height` px are measured."""
+    factor = SHORT_SIDE_PX / min(width, height)
+    return max(1, round(width * factor)), max(1, round(height * factor))
+
+
 def measured(picture: Picture) -> Picture:
     """The picture at the size at which all is measured."""
     height, width = picture.shape[:2]
-    factor = SHORT_SIDE_PX / min(width, height)
-    size = (max(1, round(width * factor)), max(1, round(height * factor)))
+    size = measured_size(width, height)
     return warp(picture, resize((width, height), size), size)
 
 
 def person_masks(mattes: Mapping[int, Picture]) -> dict[int, NDArray[np.bool_]]:
     """Where the person is, at the measured size; frames without one are left out."""
-    masks = {frame: metrics_image.grow_mask(matte, _MASK_GROWTH_PX) for frame, matte in mattes.items()}
+    masks = {frame: metrics_image.grow_mask(matte, MASK_GROWTH_PX) for frame, matte in mattes.items()}
     return {frame: mask for frame, mask in masks.items() if mask.any()}
 
 
@@ -80,20 +85,22 @@ def measure_row(
     Measures that the frames do not define (flicker of a single one) are left out.
     """
     frames = sorted(row.pictures.keys() & truth.keys() & masks.keys())
-    means = _closeness(row, truth, masks, frames) if frames else {}
+    pictures, truths, inside = ([each[t] for t in frames] for each in (row.pictures, truth, masks))
+    means = closeness(pictures, truths, inside) if frames else {}
     if frames and perceptual is not None:
-        boxed = [_boxed(row.pictures[t], truth[t], masks[t]) for t in frames]
+        boxed = [_boxed(*each) for each in zip(pictures, truths, inside, strict=True)]
         means["person_lpips"] = float(np.mean([perceptual(*pair) for pair in boxed]))
     means |= pose_measures(row.people, asked)
-    return {name: round(value, 6) for name, value in means.items() if math.isfinite(value)}
+    return finite(means)
 
 
-def _closeness(
-    row: Row, truth: Mapping[int, Picture], masks: Mapping[int, NDArray[np.bool_]], frames: Sequence[int]
-) -> Metrics:
+def closeness(pictures: Sequence[Picture], truths: Sequence[Picture], masks: Sequence[NDArray[np.bool_]]) -> Metrics:
+    """The measures of consecutive pictures, one at least, that need nothing but the truth and where the person is.
+
+    All at the measured size. Flicker is nan for a single picture.
+    """
     rows = []
-    for t in frames:
-        picture, true, mask = row.pictures[t], truth[t], masks[t]
+    for picture, true, mask in zip(pictures, truths, masks, strict=True):
         scores = metrics_image.ssim_map(picture, true)
         rows.append({
             "person_ssim": float(scores[mask].mean()),
@@ -103,10 +110,14 @@ def _closeness(
             "sharpness": metrics_image.sharpness(picture, true, mask),
         })  # fmt: skip
     means = {name: float(np.mean([each[name] for each in rows])) for name in rows[0]}
-    pictures, inside = [row.pictures[t] for t in frames], [masks[t] for t in frames]
-    means["flicker"] = metrics_image.flicker(pictures, [truth[t] for t in frames], inside)
-    means["flicker_outside"] = metrics_image.change_outside(pictures, inside)
+    means["flicker"] = metrics_image.flicker(pictures, truths, masks)
+    means["flicker_outside"] = metrics_image.change_outside(pictures, masks)
     return means
+
+
+def finite(metrics: Metrics) -> Metrics:
+    """The measures that are defined, rounded."""
+    return {name: round(value, 6) for name, value in metrics.items() if math.isfinite(value)}
 
 
 def pose_measures(people: Mapping[int, Keypoints], asked: Keypoints) -> Metrics:

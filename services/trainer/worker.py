@@ -30,7 +30,7 @@ from services.trainer.training import Hooks, Losses, Training, train
 _log = logger(__name__)
 
 # Raised whenever the same request would now give another performer.
-VERSION = 2
+VERSION = 3
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from services.common.synthetic import SyntheticPair, write_synthetic_pair
+from services.common.synthetic import SyntheticPair
 from tests.support import compose, remote
 
 _BUILD_SECONDS = 3600
@@ -40,10 +40,4 @@ def stack(images: dict[str, int], tmp_path_factory: pytest.TempPathFactory) -> I
 
 @pytest.fixture(scope="session")
 def pair(tmp_path_factory: pytest.TempPathFactory) -> SyntheticPair:
-    return write_synthetic_pair(
-        tmp_path_factory.mktemp("dancers"),
-        source_frames=remote.SOURCE_FRAMES,
-        target_frames=remote.TARGET_FRAMES,
-        source_size=remote.SOURCE_SIZE,
-        target_size=remote.TARGET_SIZE,
-    )
+    return remote.dancers(tmp_path_factory.mktemp("dancers"))

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from gateway.resources import TransferOptions
-from services.common.synthetic import SyntheticPair, write_synthetic_pair
+from services.common.synthetic import SyntheticPair
 from tests.repo.tree import STAGES
 from tests.support import cluster as clusters
 from tests.support import remote
@@ -32,13 +32,7 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
 
 @pytest.fixture(scope="module")
 def pair(tmp_path_factory: pytest.TempPathFactory) -> SyntheticPair:
-    return write_synthetic_pair(
-        tmp_path_factory.mktemp("dancers"),
-        source_frames=remote.SOURCE_FRAMES,
-        target_frames=remote.TARGET_FRAMES,
-        source_size=remote.SOURCE_SIZE,
-        target_size=remote.TARGET_SIZE,
-    )
+    return remote.dancers(tmp_path_factory.mktemp("dancers"))
 
 
 ALLOWED = [

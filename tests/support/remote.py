@@ -18,7 +18,7 @@ from understudy.v1 import gateway_pb2_grpc
 
 from gateway.cli.client import GatewayClient
 from gateway.resources import ClipUse, State, Transfer, TransferOptions, TransferRequest
-from services.common.synthetic import SyntheticPair
+from services.common.synthetic import SyntheticPair, write_synthetic_pair
 
 SOURCE_FRAMES, TARGET_FRAMES = 260, 200  # five shards and four: something to share among workers
 SOURCE_SIZE, TARGET_SIZE = (240, 320), (320, 320)
@@ -65,6 +65,17 @@ class Progress:
 
 
 Watcher = Callable[[Progress], None]
+
+
+def dancers(folder: Path) -> SyntheticPair:
+    """Two drawn dancers, for a transfer of several shards."""
+    return write_synthetic_pair(
+        folder,
+        source_frames=SOURCE_FRAMES,
+        target_frames=TARGET_FRAMES,
+        source_size=SOURCE_SIZE,
+        target_size=TARGET_SIZE,
+    )
 
 
 def admin_key(secrets: Path) -> str:

@@ -70,11 +70,11 @@ class House:
         )  # fmt: skip
 
     def performer(
-        self, name: str, artifact: Ref, others: tuple[Ref, ...], study: dict[str, Ref], days_old: float
+        self, name: str, artifact: Ref, others: tuple[Ref, ...], study: dict[str, Any], days_old: float
     ) -> None:
         known = Study(
-            shards=[], first_frames=[], pose_shards=[], frame_count=1, valid_frame_count=1, upload_sha256="",
-            warnings=[], **study,
+            first_frames=[], pose_shards=[], frame_count=1, valid_frame_count=1, upload_sha256="",
+            warnings=[], **{"shards": [], **study},
         )  # fmt: skip
         self.database.save_performer(
             StoredPerformer(
@@ -191,12 +191,15 @@ def test_intermediates_go_first_and_results_stay(house: House) -> None:
     study = study_of(house)
     artifact, matte, video = (house.artifact(kind, "x") for kind in ("performer", "matte_shard", "video"))
     house.transfer("t", refs=(matte, *study.values(), video), outputs=(video,), days_old=8)
-    house.performer("p", artifact, (matte, *study.values(), artifact), study, days_old=8)
+    frames = house.artifact("frame_shard", "s")
+    made = (matte, frames, *study.values(), artifact)
+    house.performer("p", artifact, made, {**study, "shards": [frames]}, days_old=8)
     house.database.save_clip(Clip(id="c", artifacts=[matte], create_time=past(8)))
     assert house.sweep(retention_intermediates_days=9).artifacts == []
     swept = house.sweep(retention_intermediates_days=7)
     assert swept.artifacts == [f"matte_shard/{matte.key}"]
-    assert all(house.has(ref) for ref in (artifact, video, *study.values()))
+    # frames too: without them the performer could not be fitted with another dance
+    assert all(house.has(ref) for ref in (artifact, video, frames, *study.values()))
 
 
 def test_performers_that_have_not_danced_for_long_go(house: House) -> None:
