@@ -118,16 +118,21 @@ def test_a_full_disk_where_an_object_is_copied_to(store: ObjectStore, tmp_path: 
         assert list(disk.iterdir()) == []
 
 
-def test_a_full_object_store(tmp_path: Path) -> None:
+@pytest.mark.parametrize("in_parts", [False, True])
+def test_a_full_object_store(tmp_path: Path, *, in_parts: bool) -> None:
     if minio.reason_missing():
         pytest.skip(minio.reason_missing())
     with small_disk(tmp_path / "disk", megabytes=40) as disk, minio.running(disk) as server:
         store = open_store(server.store_url(server.new_bucket()), server.access_key, server.secret_key)
         store.put("kept", b"k" * 1000)
         data = secrets.token_bytes(8 << 20)
+        (tmp_path / "file").write_bytes(data)
         with pytest.raises(StorageFull):
             for number in range(8):
-                store.put(f"large/{number}", data)
+                if in_parts:
+                    store.put_file(f"large/{number}", tmp_path / "file")
+                else:
+                    store.put(f"large/{number}", data)
         with pytest.raises(StorageFull):
             store.put_new("new", data)
         assert store.get("kept") == b"k" * 1000

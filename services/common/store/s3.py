@@ -7,7 +7,7 @@ import io
 import os
 import shutil
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import timedelta
 from pathlib import Path
 
@@ -22,6 +22,9 @@ from services.common.store.disk import disk_errors
 _MISSING = {"NoSuchKey", "NoSuchObject"}
 _REFUSED = {"AccessDenied", "InvalidAccessKeyId", "SignatureDoesNotMatch"}
 _FULL = {"XMinioStorageFull", "QuotaExceeded", "EntityTooLarge", "XMinioAdminBucketQuotaExceeded"}
+# What MinIO says, now and then, of a write that it has no room for. Asked again it says so, or takes it.
+_CONFUSED = {"NoSuchUpload", "IncompleteBody"}
+_MOST_WRITES = 4
 _PRECONDITION_FAILED = 412
 _CONFLICT = 409
 _MOST_CONFLICTS = 8
@@ -54,6 +57,19 @@ def _translated(key: str) -> Iterator[None]:
         raise StoreUnavailable(f"the object store does not answer: {error}", key=key) from error
 
 
+def _write(key: str, attempt: Callable[[], object]) -> None:
+    """Makes `attempt`, again where the server's answer was a confused one."""
+    for number in range(1, _MOST_WRITES + 1):
+        with _translated(key):
+            try:
+                attempt()
+            except S3Error as error:
+                if error.code not in _CONFUSED or number == _MOST_WRITES:
+                    raise
+            else:
+                return
+
+
 class S3ObjectStore:
     """An `ObjectStore` in one bucket, under `prefix`."""
 
@@ -64,17 +80,18 @@ class S3ObjectStore:
         self._http = http or http_pool()
 
     def put(self, key: str, data: bytes) -> None:
-        with _translated(key):
-            self._client.put_object(self._bucket, self._name(key), io.BytesIO(data), len(data))
+        name = self._name(key)
+        _write(key, lambda: self._client.put_object(self._bucket, name, io.BytesIO(data), len(data)))
 
     def put_file(self, key: str, path: Path) -> None:
-        with _translated(key):
-            self._client.fput_object(self._bucket, self._name(key), str(path))
+        name = self._name(key)
+        _write(key, lambda: self._client.fput_object(self._bucket, name, str(path)))
 
     def put_new(self, key: str, data: bytes) -> bool:
         """Create-only by `If-None-Match: *` on a presigned PUT: `Minio.put_object` would turn the header into
         user metadata. A PUT is not repeated blindly: a lost answer may mean that it was ours that won. 409 says that
-        nothing is decided yet (another write of the key is under way), so ask again."""
+        nothing is decided yet (another write of the key is under way), a confused answer that nothing was written; so
+        ask again."""
         headers = {"If-None-Match": "*"}
         for _ in range(_MOST_CONFLICTS):
             with _translated(key):
@@ -84,7 +101,7 @@ class S3ObjectStore:
                 return False
             if answer.status == 200:
                 return True
-            if answer.status != _CONFLICT:
+            if answer.status != _CONFLICT and not any(code.encode() in answer.data for code in _CONFUSED):
                 break
         raise _refused_put(key, answer.status, answer.data)
 

@@ -56,6 +56,26 @@ def answering(*answers: Answer) -> Iterator[tuple[ObjectStore, list[tuple[str, s
         server.server_close()
 
 
+@pytest.mark.parametrize("code", ["NoSuchUpload", "IncompleteBody"])
+def test_a_server_that_is_confused_when_it_is_full_is_asked_again(tmp_path: Path, code: str) -> None:
+    (tmp_path / "file").write_bytes(b"data")
+    confused, full = (400, error_body(code)), (507, error_body("XMinioStorageFull"))
+    writes: list[Callable[[ObjectStore], object]] = [
+        lambda store: store.put("a", b"data"),
+        lambda store: store.put_file("a", tmp_path / "file"),
+        lambda store: store.put_new("a", b"data"),
+    ]
+    for write in writes:
+        with answering(confused, full) as (store, asked), pytest.raises(StorageFull):
+            write(store)
+        assert [method for method, _ in asked] == ["PUT", "PUT"]
+        with answering(confused, (200, b"")) as (store, asked):
+            write(store)
+        with answering(confused) as (store, asked), pytest.raises(UnderstudyError):
+            write(store)
+        assert 2 < len(asked) < 10
+
+
 def test_a_create_only_put_says_so_on_the_wire() -> None:
     with answering((200, b"")) as (store, asked):
         assert store.put_new("a", b"data")
