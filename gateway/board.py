@@ -33,7 +33,7 @@ DEFAULT_SECONDS_PER_UNIT: Final = {
     "rendering": 0.05,
     "encoding": 0.02,
 }
-DEFAULT_ITERATIONS: Final = {"draft": 72, "preview": 600, "standard": 6_000, "hd": 20_000}
+DEFAULT_ITERATIONS: Final = {"draft": 72, "preview": 500, "standard": 6_000, "hd": 20_000}
 _PRIOR_SHARE = 0.1  # the past counts as much as this share of the whole stage
 
 

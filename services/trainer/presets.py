@@ -45,7 +45,7 @@ class TrainingConfig:
 
 
 _PRESETS = {
-    "preview": TrainingConfig("preview", 256, 600, 2, 1200, GeneratorConfig()),
+    "preview": TrainingConfig("preview", 256, 500, 2, 1200, GeneratorConfig()),
     # Lines as wide as the body parts they stand for: twice the resolution, twice the width.
     "standard": TrainingConfig(
         "standard", 512, 6000, 8, 800,

@@ -94,12 +94,13 @@ def _carried_outwards(colour: Floats, weight: Floats, beyond: Floats | None, fac
 
 def _placed(window: Floats, matrix: NDArray[np.float64], width: int, height: int) -> tuple[Area, Floats, Floats] | None:
     """Where the person is in a frame of `width` x `height` px, colour (a, b, 3) and alpha (a, b, 1) there, 0..1."""
-    alpha = np.clip((window[..., 3:] - _CLEAR) / (_SOLID - _CLEAR), 0.0, 1.0)
-    left, top, across, down = cv2.boundingRect((alpha[..., 0] > 0).astype(np.uint8))
+    left, top, across, down = cv2.boundingRect((window[..., 3] > _CLEAR).astype(np.uint8))
     if across == 0:
         return None
+    window = window[top : top + down, left : left + across]
+    alpha = np.clip((window[..., 3:] - _CLEAR) / (_SOLID - _CLEAR), 0.0, 1.0)
     # Colour goes multiplied by alpha: else the arbitrary colour of transparent pixels would bleed into the edge.
-    layered = np.concatenate([window[..., :3] * alpha, alpha], axis=2)[top : top + down, left : left + across]
+    layered = np.concatenate([window[..., :3] * alpha, alpha], axis=2)
     layered = np.pad(layered, ((_REACH_PX, _REACH_PX), (_REACH_PX, _REACH_PX), (0, 0)))
     back = compose(invert(matrix), np.array([[1.0, 0.0, left - _REACH_PX], [0.0, 1.0, top - _REACH_PX]]))
     area = _covered(back, layered.shape[1], layered.shape[0], width, height)

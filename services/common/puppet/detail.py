@@ -32,18 +32,32 @@ def add_detail(window: Floats, draft: Floats, side: int) -> Floats:
     Returns:
         float32 (f H, f W, 4): alpha is the network's.
     """
-    height, width = draft.shape[:2]
-    sigma = _SIGMA_PX * side / 256.0 * height / window.shape[0]
-    if window.shape[:2] != draft.shape[:2]:
-        window = np.asarray(cv2.resize(window, (width, height), interpolation=cv2.INTER_LINEAR), dtype=np.float32)
-    alpha = draft[..., 3:]
-    detail = _GAIN * (draft[..., :3] - _coarse(draft, sigma))
-    colour = window[..., :3] + alpha * (_coarse(window, sigma) - window[..., :3] + detail)
-    return np.concatenate([np.clip(colour, 0.0, 1.0), window[..., 3:]], axis=2)
+    sigma = _SIGMA_PX * side / 256.0
+    height, width = window.shape[:2]
+    layered = np.concatenate([draft[..., :3] * draft[..., 3:], draft[..., 3:]], axis=2)
+    if draft.shape[:2] != (height, width):
+        # What is blurred anyway is blurred at the window's size.
+        layered = cv2.resize(layered, (width, height), interpolation=cv2.INTER_AREA)
+    coarse = _coarse(np.concatenate([window[..., :3] * window[..., 3:], window[..., 3:]], axis=2), sigma)
+    coarse -= _GAIN * _coarse(layered, sigma)
+    result = _enlarged(window, draft.shape)
+    left, top, across, down = cv2.boundingRect((draft[..., 3] > 0).astype(np.uint8))
+    there = (slice(top, top + down), slice(left, left + across))
+    alpha, colour = draft[there][..., 3:], result[there][..., :3]
+    colour += alpha * (_enlarged(coarse, draft.shape)[there] + _GAIN * draft[there][..., :3] - colour)
+    np.clip(colour, 0.0, 1.0, out=colour)
+    return result
 
 
-def _coarse(picture: Floats, sigma: float) -> Floats:
-    """The colours blurred inside the figure: divided by the blurred alpha, its outline leaves no trace."""
-    layered = np.concatenate([picture[..., :3] * picture[..., 3:], picture[..., 3:]], axis=2)
+def _coarse(layered: Floats, sigma: float) -> Floats:
+    """float32 (h, w, 3): the colours of (h, w, 4), which are multiplied by their alpha, blurred inside the figure:
+    divided by the blurred alpha, its outline leaves no trace."""
     blurred = cv2.GaussianBlur(layered, (0, 0), sigma)
     return np.asarray(blurred[..., :3] / np.maximum(blurred[..., 3:], 1e-3), dtype=np.float32)
+
+
+def _enlarged(picture: Floats, shape: tuple[int, ...]) -> Floats:
+    """A copy at the height and width of `shape`."""
+    if picture.shape[:2] == shape[:2]:
+        return picture.copy()
+    return np.asarray(cv2.resize(picture, shape[1::-1], interpolation=cv2.INTER_LINEAR), dtype=np.float32)
