@@ -85,7 +85,8 @@ def measure_row(
     Measures that the frames do not define (flicker of a single one) are left out.
     """
     frames = sorted(row.pictures.keys() & truth.keys() & masks.keys())
-    pictures, truths, inside = ([each[t] for t in frames] for each in (row.pictures, truth, masks))
+    pictures, truths = ([each[t] for t in frames] for each in (row.pictures, truth))
+    inside = [masks[t] for t in frames]
     means = closeness(pictures, truths, inside) if frames else {}
     if frames and perceptual is not None:
         boxed = [_boxed(*each) for each in zip(pictures, truths, inside, strict=True)]

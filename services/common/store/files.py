@@ -21,6 +21,7 @@ from services.common.store.base import ObjectInfo, checked_key, checked_prefix
 from services.common.store.disk import disk_errors
 
 _TEMPORARY = ".tmp"  # no key begins with a dot
+_PLACE_TRIES = 32
 
 
 class FileObjectStore:
@@ -157,17 +158,20 @@ class FileObjectStore:
                 part.unlink(missing_ok=True)
 
     def _place(self, part: Path, destination: Path, place: Callable[[Path, Path], None]) -> None:
-        for _ in range(8):  # a concurrent delete may remove the empty folder between the two steps
+        for _ in range(_PLACE_TRIES):  # concurrent deletes remove empty folders, at any moment of these
             try:
                 destination.parent.mkdir(parents=True, exist_ok=True)
-            except (FileExistsError, NotADirectoryError):
-                raise _inside_object(destination) from None
-            if destination.is_dir():
-                raise _inside_object(destination)
-            try:
+                if destination.is_dir():
+                    raise _inside_object(destination)
                 place(part, destination)
             except FileNotFoundError:
                 continue
+            except (FileExistsError, IsADirectoryError, NotADirectoryError):
+                if destination.is_file():
+                    raise  # a create-only put has lost
+                if any(folder.is_file() for folder in destination.parents):
+                    raise _inside_object(destination) from None
+                continue  # mkdir met a folder that was gone when it looked again
             _sync_folder(destination.parent)
             return
         raise StoreUnavailable(f"cannot place an object under {destination.parent}", path=destination.parent)
