@@ -10,7 +10,7 @@ SERVICES := downloader pose segmentation normalization trainer renderer gateway
 IMAGES := $(SERVICES) store-setup minio
 COMPILE := uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --no-header
 
-.PHONY: help setup proto demo test test-containers test-k8s lint bench images lock clean
+.PHONY: help setup proto demo test test-containers test-k8s lint bench bench-train images lock clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-15s %s\n", $$1, $$2}'
@@ -49,6 +49,9 @@ lint: setup  ## ruff and mypy alone
 
 bench: setup  ## throughput of each stage beside plain scripts
 	@$(BIN)/python -m tests.bench
+
+bench-train: setup  ## families and losses side by side: quality, speed; ARGS="--clip FILE ..."
+	@OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m tests.bench.train $(ARGS)
 
 images:  ## a container image a service, tagged TAG; DOCKER_FLAGS go to docker build
 	@for image in $(IMAGES); do DOCKER_BUILDKIT=1 docker build $(DOCKER_FLAGS) --quiet --file deploy/images/Dockerfile \

@@ -29,11 +29,18 @@ DEFAULT_SECONDS_PER_UNIT: Final = {
     "training:standard": 2.5,
     "training:hd": 12.0,
     "evaluation": 0.4,
+    "training:pix2pixhd-preview": 0.6,
     "normalization": 0.005,
     "rendering": 0.05,
     "encoding": 0.02,
 }
-DEFAULT_ITERATIONS: Final = {"draft": 72, "preview": 500, "standard": 6_000, "hd": 20_000}
+DEFAULT_ITERATIONS: Final = {
+    "draft": 72,
+    "preview": 500,
+    "standard": 6_000,
+    "hd": 20_000,
+    "pix2pixhd-preview": 400,
+}
 _PRIOR_SHARE = 0.1  # the past counts as much as this share of the whole stage
 
 
@@ -51,10 +58,11 @@ class _Entry:
 class Board:
     """Not thread-safe: one event loop writes it, which also takes the snapshots.
 
+    training: the kind of training, a preset's name or "pix2pixhd-preview" and the like.
     rates: seconds a unit by rate key ("pose", "training:preview"), of this installation's past.
     """
 
-    preset: str
+    training: str
     rates: dict[str, float]
     entries: dict[tuple[str, str], _Entry] = field(default_factory=dict)
     now_at: str = ""
@@ -64,7 +72,7 @@ class Board:
     @classmethod
     def plan(
         cls,
-        preset: str,
+        training: str,
         rates: dict[str, float],
         *,
         with_training: bool,
@@ -74,16 +82,16 @@ class Board:
         stages = [*((SOURCE, stage) for stage in STUDY_STAGES), *further]
         if with_training:
             stages += [(TARGET, stage) for stage in TARGET_STAGES]
-            stages += [(TARGET, "evaluation")] if preset != "draft" else []  # a draft is there to be quick
+            stages += [(TARGET, "evaluation")] if training != "draft" else []  # a draft is there to be quick
         stages += [(RESULT, stage) for stage in RESULT_STAGES]
-        board = cls(preset, DEFAULT_SECONDS_PER_UNIT | rates)
+        board = cls(training, DEFAULT_SECONDS_PER_UNIT | rates)
         for role, stage in stages:
             unit = "iterations" if stage == "training" else "frames"
             board.entries[role, stage] = _Entry(StageProgress(stage=stage, role=role, unit=unit))
         if with_training:
-            iterations = int(rates.get(f"iterations:{preset}", DEFAULT_ITERATIONS.get(preset, 0)))
+            iterations = int(rates.get(f"iterations:{training}", DEFAULT_ITERATIONS.get(training, 0)))
             board.entries[TARGET, "training"].progress.total = iterations
-            if preset != "draft":
+            if training != "draft":
                 board.entries[TARGET, "evaluation"].progress.total = JUDGED_FRAMES
         return board
 
@@ -159,4 +167,4 @@ class Board:
         return max(total - done, 0) * seconds_per_unit
 
     def _rate_key(self, stage: str) -> str:
-        return f"training:{self.preset}" if stage == "training" else stage
+        return f"training:{self.training}" if stage == "training" else stage

@@ -197,9 +197,9 @@ class Conductor:
     async def _begin(self, transfer_id: str) -> _Live:
         transfer = await self._kept(self._database.transfer, transfer_id)
         rates = await self._kept(self._database.stage_rates)
-        preset = transfer.options.preset or "preview"
         further = further_stages(transfer.options.background)
-        board = Board.plan(preset, rates, with_training=transfer.target is not None, further=further)
+        training = transfer.options.training
+        board = Board.plan(training, rates, with_training=transfer.target is not None, further=further)
         board.restore(transfer.stages)
         pipeline = Pipeline(self._settings, self._clients, board, transfer_id, transfer.options)
         live = _Live(transfer, board, pipeline, time.monotonic(), transfer.elapsed_seconds)

@@ -123,6 +123,7 @@ class Pipeline(JudgeStages):
             matte_shards=mattes,
             plate=plate,
             preset=self._options.preset,
+            family=self._options.family,
             iterations=self._options.iterations,
             seed=self._options.seed,
         )

@@ -6,11 +6,12 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from services.common.subject import parse_subject
 
 Preset = Literal["", "draft", "preview", "standard", "hd"]
+Family = Literal["", "composite", "pix2pixhd"]
 Normalization = Literal["", "global", "limbs"]
 Format = Literal["mp4", "gif", "webm", "png"]
 
@@ -140,6 +141,21 @@ class TransferOptions(_Model):
     performer_name: str = Field(default="", max_length=100)
     background: str = Field(default="", max_length=200)
     camera: str = Field(default="", max_length=20)
+    family: Family = ""
+
+    @model_validator(mode="after")
+    def _check_family(self) -> TransferOptions:
+        if self.preset == "draft" and self.family:
+            raise ValueError("a draft is not trained and has no family; leave one of the two out")
+        if self.family == "pix2pixhd" and self.background not in {"", "plate"}:
+            raise ValueError("pix2pixhd paints its own background; leave the background out, or take composite")
+        return self
+
+    @property
+    def training(self) -> str:
+        """What kind of training is asked for, in one word: the preset, with the family where it is not the usual."""
+        preset = self.preset or "preview"
+        return preset if self.family in {"", "composite"} else f"{self.family}-{preset}"
 
 
 class TransferRequest(_Model):

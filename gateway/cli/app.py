@@ -40,6 +40,7 @@ app.add_typer(keys_app, name="keys")
 app.add_typer(gc_app, name="gc")
 
 PRESETS = ("draft", "preview", "standard", "hd")
+FAMILIES = ("composite", "pix2pixhd")
 MODES = ("global", "limbs")
 
 
@@ -71,6 +72,7 @@ def transfer(
     output: Annotated[Path, typer.Option("-o", "--output", help=f"Result: {ENDINGS}.")] = Path("out.mp4"),
     performer: Annotated[str, typer.Option(help="A trained performer's name or id, instead of TARGET.")] = "",
     preset: Annotated[str, typer.Option(help="draft (no training), preview, standard or hd.")] = "preview",
+    family: Annotated[str, typer.Option(help="composite (default), or pix2pixhd as in the papers.")] = "",
     mode: Annotated[str, typer.Option(help="How the dance is fitted to the body: global or limbs.")] = "global",
     side_by_side: Annotated[bool, typer.Option("--side-by-side", help="Also source, pose and result.")] = False,
     start: Annotated[float, typer.Option(min=0, help="Start in the source, seconds.")] = 0.0,
@@ -91,12 +93,16 @@ def transfer(
 ) -> None:
     """Makes TARGET dance SOURCE's dance."""
     _one_of("--preset", preset, PRESETS)
+    _one_of("--family", family, ("", *FAMILIES))
+    if preset == "draft" and family:
+        raise InvalidOption("a draft is not trained and has no family; leave --family out", option="--family")
     _one_of("--mode", mode, MODES)
     behind, options = with_background(
         background,
         {
-            "preset": preset, "normalization": mode, "formats": formats_of(output), "side_by_side": side_by_side,
-            "iterations": iterations, "seed": seed, "performer_name": name, "camera": camera,
+            "preset": preset, "family": family, "normalization": mode, "formats": formats_of(output),
+            "side_by_side": side_by_side, "iterations": iterations, "seed": seed, "performer_name": name,
+            "camera": camera,
         },
     )  # fmt: skip
     dancer, performing = person("--source-person", source_person), person("--target-person", target_person)

@@ -21,25 +21,63 @@ from services.renderer.generator import BATCH, WindowGenerator
 Floats = NDArray[np.float32]
 
 
+# Frames that a generator which goes on from its last picture goes on for, and those that it begins early.
+_RUN, _LEAD = 64, 6
+
+
 class Windows(Protocol):
     """The windows of one performance. A window never depends on which others are asked for with it.
 
     batch: how many are best asked for at once, and the most that may be. factor: how many times as large as the
-    performer's window they are, along each side.
+    performer's window they are, along each side. cuts_out: whether alpha is the person's; else the family paints what
+    is behind too.
     """
 
     batch: int
     factor: int
+    cuts_out: bool
 
     def __call__(self, frames: NDArray[np.int64]) -> Floats:
         """float32 (N, factor * height, factor * width, 4) in 0..1, colour and alpha, of frames (N,) of the track."""
         ...
 
 
+class ContinuingWindows:
+    """Families whose generator is given its own picture of the frame before, and which paint everything.
+
+    What came before a frame is defined by the frame alone: each run of `_RUN` frames begins anew, some frames early.
+    So any frame can be rendered without those before it, whole runs one after the other cost little more, and because
+    the network soon forgets how it began, runs join unseen.
+    """
+
+    batch, factor, cuts_out = 1, 1, False
+
+    def __init__(self, model_path: Path, window: WindowPath, track: PoseTrack, threads: int) -> None:
+        self._generator = WindowGenerator(model_path, window.width, window.height, threads)
+        self._keypoints = _held(window.keypoints(track), track.valid)
+        self._coming = -1
+
+    def __call__(self, frames: NDArray[np.int64]) -> Floats:
+        """See Windows."""
+        return np.stack([self._window(int(frame)) for frame in frames])
+
+    def _window(self, frame: int) -> Floats:
+        run = frame - frame % _RUN
+        first = self._coming
+        if not run < self._coming <= frame:
+            self._generator.restart()
+            first = max(0, run - _LEAD)
+        for earlier in range(first, frame):
+            self._generator(self._keypoints[earlier : earlier + 1])
+        self._coming = frame + 1
+        window: Floats = self._generator(self._keypoints[frame : frame + 1])[0]
+        return window
+
+
 class DraftWindows:
     """The draft: from parts of the target's own frames."""
 
-    batch = BATCH
+    batch, cuts_out = BATCH, True
 
     def __init__(self, references: References, window: WindowPath, track: PoseTrack, threads: int, side: int) -> None:
         self.factor = references.side // side
@@ -55,7 +93,7 @@ class DraftWindows:
 class CompositeWindows:
     """The network's picture of a pose, with the fine detail of a draft of it."""
 
-    batch = BATCH
+    batch, cuts_out = BATCH, True
 
     def __init__(
         self, model_path: Path, references: References, window: WindowPath, track: PoseTrack, threads: int, side: int
@@ -82,6 +120,8 @@ def open_windows(
     if family == "composite":
         model, references = performer.local_path("generator.onnx"), open_references(performer)
         return CompositeWindows(model, references, window, track, threads, config["resolution"])
+    if family == "pix2pixhd":
+        return ContinuingWindows(performer.local_path("generator.onnx"), window, track, threads)
     if family == "draft":
         return DraftWindows(open_references(performer), window, track, threads, config["resolution"])
     raise DataCorrupted(

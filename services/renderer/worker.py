@@ -102,12 +102,18 @@ class Renderer:
     def render(self, request: RenderRequest, job: Job, writer: ArtifactWriter) -> Facts:
         """Renders the frames as a frame shard. Returns the facts of the rendered_shard.
 
-        Raises NoPersonFound, DataCorrupted, and whatever stops `job`.
+        Raises NoPersonFound, DataCorrupted, InvalidOption for another background than the performer can stand before,
+        and whatever stops `job`.
         """
         transparent = request.backdrop.kind == "transparent"
         # One at a time: the network already uses every processor that it may.
         with self._lock:
             stage = self._set_up(request.performer, request.driven_track)
+            if not stage.windows.cuts_out and request.backdrop.kind != "plate":
+                raise InvalidOption(
+                    "this performer paints its own background and cannot be cut out of it; leave the background out, "
+                    "or train one of the family composite"
+                )
             scenery = self._set_scenery(request, stage)
             if transparent:
                 count = _write_cut_outs(writer, self._cut_outs(stage, scenery, request, job))
@@ -181,7 +187,8 @@ class Renderer:
             )
         track = PoseTrack.from_arrays(self._artifacts.open(track_ref).read_arrays("track.safetensors"))
         performed_frames(track.valid)
-        window = follow_window(track, config["scale"], config["resolution"], config["multiple"])
+        centre = np.array(config["centre"]) if config.get("centre") else None
+        window = follow_window(track, config["scale"], config["resolution"], config["multiple"], centre)
         plate = cv2.imdecode(np.frombuffer(performer.read_bytes("plate.png"), np.uint8), cv2.IMREAD_COLOR_RGB)
         windows = open_windows(performer, config, window, track, self._threads)
         size = (window.width, window.height)

@@ -50,19 +50,46 @@ class Batch:
     plate: Tensor
     keypoints: Tensor
 
+    def __len__(self) -> int:
+        return len(self.frame)
 
-def draw_batch(data: TrainingSet, amounts: Augmentation, size: int, seed: int, iteration: int) -> Batch:
-    """The batch of an iteration, equal for equal arguments: a resumed run goes on exactly.
+    def rows(self, first: int, last: int) -> Batch:
+        """Samples first <= n < last."""
+        part = slice(first, last)
+        return Batch(self.frame[part], self.matte[part], self.seen[part], self.plate[part], self.keypoints[part])
 
-    Each epoch sees every frame once, in an order of its own.
-    """
-    indices = [_epoch_order(len(data), seed, slot // len(data))[slot % len(data)] for slot in
-               range(iteration * size, (iteration + 1) * size)]  # fmt: skip
-    random = torch.Generator().manual_seed(_mix(seed, iteration))
-    chosen = torch.tensor(indices, device=data.frames.device)
-    affine, flipped = _draw_affines(amounts, size, data.resolution, random)
-    noise = torch.randn((size, data.keypoints.shape[1], 2), generator=random) * amounts.keypoint_noise
-    backdrop = torch.rand((size, 3), generator=random)
+
+@dataclass(frozen=True)
+class Draw:
+    """Samples first <= n < last of an iteration's batch of `size`: what one of several processes computes of it."""
+
+    size: int
+    seed: int
+    iteration: int
+    first: int
+    last: int
+
+    @classmethod
+    def whole(cls, size: int, seed: int, iteration: int) -> Draw:
+        return cls(size, seed, iteration, 0, size)
+
+    def indices(self, count: int) -> list[int]:
+        """Which of `count` frames the samples show. Each epoch sees every frame once, in an order of its own."""
+        slots = range(self.iteration * self.size + self.first, self.iteration * self.size + self.last)
+        return [_epoch_order(count, self.seed, slot // count)[slot % count] for slot in slots]
+
+    def random(self) -> torch.Generator:
+        """The iteration's random numbers; drawn for the whole batch, they are the same on all processes."""
+        return torch.Generator().manual_seed(_mix(self.seed, self.iteration))
+
+
+def draw_batch(data: TrainingSet, amounts: Augmentation, draw: Draw) -> Batch:
+    """The samples of a draw, equal for equal arguments: a resumed run goes on exactly."""
+    random, size, part = draw.random(), draw.size, slice(draw.first, draw.last)
+    chosen = torch.tensor(draw.indices(len(data)), device=data.frames.device)
+    affine, flipped = (each[part] for each in _draw_affines(amounts, size, data.resolution, random))
+    noise = torch.randn((size, data.keypoints.shape[1], 2), generator=random)[part] * amounts.keypoint_noise
+    backdrop = torch.rand((size, 3), generator=random)[part]
 
     keypoints = _move_keypoints(data.keypoints[chosen].cpu(), affine, flipped)
     keypoints[..., :2] += noise * data.resolution

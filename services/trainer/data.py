@@ -82,6 +82,7 @@ def split_clip(
     minimum: int = MINIMUM_FRAMES,
     *,
     least_judged: int = 0,
+    still: bool = False,
 ) -> Split:
     """Divides the clip's valid frames.
 
@@ -92,6 +93,7 @@ def split_clip(
         most_frames: when there are more to train on, so many are taken, evenly over time.
         minimum: valid frames that are needed.
         least_judged: with fewer valid frames than this, none is held out.
+        still: whether the window stands still instead of following the person.
 
     Raises ClipTooShort when fewer than `minimum` frames are valid.
     """
@@ -107,7 +109,7 @@ def split_clip(
     training, heldout = valid[:count], valid[count:]
     if len(training) > most_frames:
         training = training[np.linspace(0, len(training) - 1, most_frames).round().astype(int)]
-    return Split(training, heldout, fit_window(registered, resolution), registered)
+    return Split(training, heldout, fit_window(registered, resolution, still=still), registered)
 
 
 def load_training_set(

@@ -16,12 +16,10 @@ from numpy.typing import NDArray
 
 from services.common import metrics_image
 from services.common.camera import compose, invert, resize, warp
-from services.common.nn.generator import Generator, window_grid
 from services.common.nn.layer import lay_over
 from services.common.tracks import CameraPath
 from services.trainer.augment import whole_batch
 from services.trainer.data import Picture, Split, StudyFrame, TrainingSet
-from services.trainer.device import Device
 from services.trainer.judging import MASK_GROWTH_PX, SHORT_SIDE_PX, closeness, finite, measured_size
 
 Floats = NDArray[np.float32]
@@ -82,17 +80,6 @@ def evaluate(
         seen()
     metrics = {name: _measure(pictures, truths) for name, pictures in results.items()}
     return Evaluation(metrics, _sheet(truths, list(results.values())))
-
-
-def generate(generator: Generator, device: Device, keypoints: Floats, resolution: int) -> Floats:
-    """Windows float32 (N, H, W, 4) of keypoints (N, 133, 3) in window px."""
-    grid = window_grid(resolution, resolution, device.torch)
-    with torch.inference_mode():
-        planes = generator.draw(torch.from_numpy(keypoints).to(device.torch), *grid)
-        with device.autocast():
-            logits = generator.body(planes)
-        windows: Floats = torch.sigmoid(logits.float()).permute(0, 2, 3, 1).cpu().numpy()
-    return windows
 
 
 def nearest_pose(keypoints: Floats, wanted: Floats) -> int:

@@ -15,9 +15,10 @@ from torch import Tensor, nn
 from services.common.errors import Internal
 from services.common.inference import new_core
 from services.common.nn.generator import Generator, window_grid
+from services.common.nn.pix2pixhd import Pix2PixHD
 from services.common.skeleton import KEYPOINT_COUNT
 
-INPUT_NAMES = ("keypoints", "columns", "rows")
+INPUT_NAMES = ("keypoints", "columns", "rows", "previous")
 OUTPUT_NAMES = ("window", "planes")
 # Differences of the exported network from torch's, of outputs in 0..1, that rounding explains: the mean is tiny, while
 # single pixels at a line's edge may differ by one or two steps of 255. A wrong export differs by tenths.
@@ -25,58 +26,88 @@ _MEAN_TOLERANCE, _LARGEST_TOLERANCE = 5e-4, 0.03
 _LARGEST_UNITS = 256
 
 
-def export_onnx(generator: Generator, resolution: int) -> bytes:
+def export_onnx(generator: Generator | Pix2PixHD, resolution: int) -> bytes:
     """The generator as ONNX, its batch, width and height free.
 
     Inputs: keypoints float32 (N, 133, 3) in window px, columns float32 (W,), rows float32 (H,), the pixel centres
     0, 1, 2, ...; W and H multiples of `generator.config.multiple`. Outputs: window float32 (N, 4, H, W), colour and
-    alpha in 0..1, and planes float32 (N, C, H / 2, W / 2), the drawn skeleton: a place to cut the network in two, for
+    alpha in 0..1, and planes float32 (N, C, h, w), the drawn skeleton: a place to cut the network in two, for
     runtimes of low precision, in which coordinates of some hundred px would lose their fractions.
+    A generator that is given the picture before has the input previous, float32 (N, 3, H, W) in -1..1.
 
     Raises Internal when OpenVINO's result on random poses differs from torch's.
     """
-    model = _Exported(generator).eval()
     multiple = generator.config.multiple
+    batch = torch.export.Dim("batch")
     units = {name: torch.export.Dim(name, min=1, max=_LARGEST_UNITS) for name in ("across", "down")}
-    shapes = ({0: torch.export.Dim("batch")}, {0: multiple * units["across"]}, {0: multiple * units["down"]})
+    across, down = (multiple * units[name] for name in ("across", "down"))
+    model = _exported(generator)
+    shapes: tuple[dict[int, object], ...] = ({0: batch}, {0: across}, {0: down}, {0: batch, 2: down, 3: across})
+    example = _example(model, 2, resolution, resolution)
     with _quiet():
         program = torch.onnx.export(
-            model, _example(2, resolution, resolution), input_names=INPUT_NAMES, output_names=OUTPUT_NAMES,
-            dynamic_shapes=shapes, dynamo=True, verbose=False,
+            model, example, input_names=INPUT_NAMES[: len(example)], output_names=OUTPUT_NAMES,
+            dynamic_shapes=shapes[: len(example)], dynamo=True, verbose=False,
         )  # fmt: skip
     assert program is not None
     data: bytes = program.model_proto.SerializeToString()
     # Another batch, width and height than those of the export, to see that they really are free.
-    _check(model, data, _example(3, resolution + multiple, resolution))
+    _check(model, data, _example(model, 3, resolution + multiple, resolution))
     return data
 
 
-class _Exported(nn.Module):
-    """The generator with its drawing as a second output, on the CPU in float32."""
+class _Composite(nn.Module):
+    """The generator with its drawing as a second output."""
 
     def __init__(self, generator: Generator) -> None:
         super().__init__()
-        self.generator = Generator(generator.config)
-        self.generator.load_state_dict(generator.state_dict())
+        self.generator = generator
 
     def forward(self, keypoints: Tensor, columns: Tensor, rows: Tensor) -> tuple[Tensor, Tensor]:
         """See `export_onnx`."""
         planes = self.generator.draw(keypoints, columns, rows)
-        return torch.sigmoid(self.generator.body(planes)), planes
+        return self.generator.window(planes), planes
 
 
-def _example(count: int, width: int, height: int) -> tuple[Tensor, Tensor, Tensor]:
+class _Anchor(nn.Module):
+    """The same for one that is given the picture before."""
+
+    def __init__(self, generator: Pix2PixHD) -> None:
+        super().__init__()
+        self.generator = generator
+
+    def forward(self, keypoints: Tensor, columns: Tensor, rows: Tensor, previous: Tensor) -> tuple[Tensor, Tensor]:
+        """See `export_onnx`."""
+        planes = self.generator.draw(keypoints, columns, rows)
+        return self.generator.window(planes, previous), planes
+
+
+def _exported(generator: Generator | Pix2PixHD) -> _Composite | _Anchor:
+    """A copy on the CPU in float32."""
+    if isinstance(generator, Generator):
+        composite = Generator(generator.config)
+        composite.load_state_dict(generator.state_dict())
+        return _Composite(composite).eval()
+    anchor = Pix2PixHD(generator.config)
+    anchor.load_state_dict(generator.state_dict())
+    return _Anchor(anchor).eval()
+
+
+def _example(model: _Composite | _Anchor, count: int, width: int, height: int) -> tuple[Tensor, ...]:
     random = torch.Generator().manual_seed(1)
     span = torch.tensor([width, height, 1.0])
-    return torch.rand((count, KEYPOINT_COUNT, 3), generator=random) * span, *window_grid(width, height)
+    poses = (torch.rand((count, KEYPOINT_COUNT, 3), generator=random) * span, *window_grid(width, height))
+    if isinstance(model, _Composite):
+        return poses
+    return *poses, torch.rand((count, 3, height, width), generator=random) * 2.0 - 1.0
 
 
-def _check(model: nn.Module, data: bytes, example: tuple[Tensor, Tensor, Tensor]) -> None:
+def _check(model: nn.Module, data: bytes, example: tuple[Tensor, ...]) -> None:
     # Not by ONNX Runtime: its packages bring a telemetry client that starts with their import.
     core = new_core()
     exact = {"INFERENCE_PRECISION_HINT": "f32"}
     request = core.compile_model(core.read_model(io.BytesIO(data)), "CPU", exact).create_infer_request()
-    request.infer({name: tensor.numpy() for name, tensor in zip(INPUT_NAMES, example, strict=True)})
+    request.infer({name: tensor.numpy() for name, tensor in zip(INPUT_NAMES, example, strict=False)})
     found = request.get_tensor(OUTPUT_NAMES[0]).data
     with torch.inference_mode():
         expected = model(*example)[0].numpy()

@@ -37,9 +37,8 @@ def generator_losses(output: Tensor, batch: Batch, weights: LossWeights) -> tupl
     composite = torch.lerp(batch.plate, colour, alpha)
     person = grown(batch.matte) * batch.seen
     weight = batch.seen * weights.background + person * (1.0 - weights.background)
-    total = weight.sum().clamp_min(1.0)
     losses = {
-        "colour": weights.colour * ((composite - batch.frame).abs() * weight).sum() / (3.0 * total),
+        "colour": weights.colour * weighted_mean((composite - batch.frame).abs(), weight),
         "alpha": weights.alpha * ((alpha - batch.matte).abs() * batch.seen).mean(),
         "structure": weights.structure * structure_loss(composite, batch.frame, person),
     }
@@ -53,13 +52,21 @@ def grown(matte: Tensor, radius_px: int = 4) -> Tensor:
     return functional.max_pool2d(across, (size, 1), stride=1, padding=(radius_px, 0))
 
 
+def weighted_mean(values: Tensor, weight: Tensor) -> Tensor:
+    """Mean of values (N, C, H, W) under `weight` (N, 1, H, W) in each sample, then over the samples.
+
+    A mean over samples is the same however a batch is divided.
+    """
+    sums = (values.mean(1, keepdim=True) * weight).sum((1, 2, 3))
+    return (sums / weight.sum((1, 2, 3)).clamp_min(1.0)).mean()
+
+
 def structure_loss(first: Tensor, second: Tensor, weight: Tensor) -> Tensor:
     """1 - SSIM averaged under `weight` (N, 1, H, W); pictures (N, 3, H, W) in 0..1.
 
     The statistics are those of `services.common.metrics_image.ssim_map` (Wang et al., 2004).
     """
-    scores = ssim_map(first, second).mean(1, keepdim=True)
-    return ((1.0 - scores) * weight).sum() / weight.sum().clamp_min(1.0)
+    return weighted_mean(1.0 - ssim_map(first, second), weight)
 
 
 def ssim_map(first: Tensor, second: Tensor) -> Tensor:

@@ -7,11 +7,12 @@ from typing import Any
 
 from services.common.errors import InvalidOption
 from services.common.nn.generator import GeneratorConfig
+from services.common.nn.pix2pixhd import Pix2PixHDConfig
 from services.trainer.augment import Augmentation
 from services.trainer.draft import DraftConfig
 from services.trainer.losses import LossWeights
 
-FAMILIES = ("composite", "draft")
+FAMILIES = ("composite", "pix2pixhd", "draft")
 
 
 @dataclass(frozen=True)
@@ -44,6 +45,45 @@ class TrainingConfig:
         return value
 
 
+@dataclass(frozen=True)
+class AnchorConfig:
+    """One run of the `pix2pixhd` family; rates, weights and order as in its papers, sizes and numbers free."""
+
+    preset: str
+    resolution: int
+    """Side of the generator's window, px: a window that stands still, because the background is generated too."""
+    iterations: int
+    batch: int
+    """Pairs of frames an iteration; 1 in the paper."""
+    most_frames: int
+    generator: Pix2PixHDConfig
+    judge_width: int = 64
+    """Channels of the discriminators' first layer."""
+    judge_scales: int = 3
+    family: str = "pix2pixhd"
+    seed: int = 0
+    learning_rate: float = 2e-4
+    feature_matching: float = 10.0
+    """Weight of feature matching; that of the adversarial loss is 1."""
+    coarse_part: float = 0.5
+    """Part of the iterations in which the global generator is trained alone."""
+    enhancer_part: float = 0.1
+    """Part after it in which the local enhancer is trained and the global generator stays as it is."""
+
+    @property
+    def coarse_iterations(self) -> int:
+        return round(self.coarse_part * self.iterations)
+
+    @property
+    def enhancer_iterations(self) -> int:
+        return round(self.enhancer_part * self.iterations)
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+Config = TrainingConfig | AnchorConfig
+
 _PRESETS = {
     "preview": TrainingConfig("preview", 256, 500, 2, 1200, GeneratorConfig()),
     # Lines as wide as the body parts they stand for: twice the resolution, twice the width.
@@ -59,8 +99,14 @@ _PRESETS = {
     ),
 }  # fmt: skip
 PRESETS = ("draft", *_PRESETS)
+_ANCHORS = {
+    # A quarter of the paper's weights: what a CPU can train for some minutes.
+    "preview": AnchorConfig("preview", 256, 400, 1, 1200, Pix2PixHDConfig(32, global_blocks=6), judge_width=32),
+    "standard": AnchorConfig("standard", 512, 20000, 1, 800, Pix2PixHDConfig(sigma_px=6.0, fine_sigma_px=2.5)),
+    "hd": AnchorConfig("hd", 1024, 40000, 1, 400, Pix2PixHDConfig(sigma_px=12.0, fine_sigma_px=4.0)),
+}
 
-RunConfig = TrainingConfig | DraftConfig
+RunConfig = Config | DraftConfig
 
 
 def run_config(preset: str, family: str, iterations: int, seed: int) -> RunConfig:
@@ -72,7 +118,7 @@ def run_config(preset: str, family: str, iterations: int, seed: int) -> RunConfi
     return training_config(preset, family, iterations, seed)
 
 
-def training_config(preset: str, family: str, iterations: int, seed: int) -> TrainingConfig:
+def training_config(preset: str, family: str, iterations: int, seed: int) -> Config:
     """The same for the families that are trained."""
     preset, family = preset or "preview", family or "composite"
     if preset not in _PRESETS:
@@ -81,5 +127,8 @@ def training_config(preset: str, family: str, iterations: int, seed: int) -> Tra
         raise InvalidOption(f"no family {family!r}; there are {', '.join(FAMILIES)}", family=family)
     if iterations < 0:
         raise InvalidOption(f"iterations must not be negative, got {iterations}", iterations=iterations)
+    if family == "pix2pixhd":
+        anchor = _ANCHORS[preset]
+        return replace(anchor, iterations=iterations or anchor.iterations, seed=seed)
     config = _PRESETS[preset]
-    return replace(config, family=family, iterations=iterations or config.iterations, seed=seed)
+    return replace(config, iterations=iterations or config.iterations, seed=seed)

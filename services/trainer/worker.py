@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -9,8 +10,10 @@ import numpy as np
 import safetensors.torch
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
-from services.common.artifacts import ArtifactRef, Artifacts, ArtifactWriter, Facts, Recipe, Scratch
+from services.common.artifacts import Artifact, ArtifactRef, Artifacts, ArtifactWriter, Facts, Recipe, Scratch
+from services.common.errors import InvalidOption
 from services.common.puppet import References, add_detail, put_references
 from services.common.stage import Job
 from services.common.telemetry import logger
@@ -18,12 +21,14 @@ from services.trainer.augment import whole_batch
 from services.trainer.checkpoint import load_checkpoint, save_checkpoint
 from services.trainer.data import Split, TrainingSet, load_training_set, split_clip
 from services.trainer.device import choose_device
+from services.trainer.distributed import ALONE, World
 from services.trainer.draft import DraftConfig, as_window, draft_windows, make_draft, read_references
-from services.trainer.evaluation import Evaluation, Window, evaluate, generate, nearest_window
+from services.trainer.evaluation import Evaluation, Window, evaluate, nearest_window
 from services.trainer.export import export_onnx
+from services.trainer.families import begin_training, paints_everything
 from services.trainer.heldout import hold_out
 from services.trainer.performer import DRAFT, GENERATED, NEAREST, jpeg, performer_facts, write_performer
-from services.trainer.presets import RunConfig, TrainingConfig
+from services.trainer.presets import Config, RunConfig
 from services.trainer.study import Study, StudyRefs
 from services.trainer.training import Hooks, Losses, Training, train
 
@@ -39,6 +44,8 @@ class TrainRequest:
 
     refs: StudyRefs
     config: RunConfig
+    initial: ArtifactRef | None = None
+    """A performer whose weights the training begins with: how one that exists learns from another clip."""
 
 
 def performer_recipe(request: TrainRequest) -> Recipe:
@@ -48,14 +55,26 @@ def performer_recipe(request: TrainRequest) -> Recipe:
         "clip": refs.clip, "track": refs.track, "camera": refs.camera,
         "matte_shards": list(refs.matte_shards), "plate": refs.plate,
     }  # fmt: skip
+    if request.initial is not None:
+        inputs["initial"] = request.initial
     return Recipe("performer", "training", VERSION, inputs, request.config.to_json())
 
 
 class Trainer:
-    """Trains performers on one device. `train` is one call's work and keeps nothing for the next."""
+    """Trains performers on one device. `train` is one call's work and keeps nothing for the next.
 
-    def __init__(self, artifacts: Artifacts, device_name: str = "auto", save_every_seconds: float = 25.0) -> None:
+    world: the processes that train together; each makes the same call, and the first one writes.
+    """
+
+    def __init__(
+        self,
+        artifacts: Artifacts,
+        device_name: str = "auto",
+        save_every_seconds: float = 25.0,
+        world: World = ALONE,
+    ) -> None:
         self._artifacts = artifacts
+        self._world = world
         self._device_name = device_name
         self._save_every_seconds = save_every_seconds
 
@@ -66,26 +85,35 @@ class Trainer:
     def train(self, request: TrainRequest, job: Job, writer: ArtifactWriter) -> Facts:
         """Trains, measures, exports; goes on from the newest checkpoint where there is one.
 
-        Returns the facts of the performer (the Performer message). Raises ClipTooShort when too few frames show the
-        person, FloatingPointError when the training diverges, and whatever stops `job`, after a checkpoint.
+        Returns the facts of the performer (the Performer message; none in processes that only help). Raises
+        ClipTooShort when too few frames show the person, FloatingPointError when the training diverges, and whatever
+        stops `job`, after a checkpoint.
         """
         config = request.config
         study = Study(self._artifacts, request.refs)
         if isinstance(config, DraftConfig):
+            if request.initial is not None:
+                raise InvalidOption("a draft is not trained, so it cannot begin with a performer's weights")
             return make_draft(config, study, job, writer)
         device = choose_device(self._device_name)
-        split = split_clip(study.track, study.camera, config.resolution, config.most_frames)
+        still = paints_everything(config)
+        split = split_clip(study.track, study.camera, config.resolution, config.most_frames, still=still)
         data = _read(study, split, config, job).to(device.torch)
-        training = Training(config, data, device)
+        training = begin_training(config, data, device, self._world)
+        if request.initial is not None:
+            training.begin_from(_initial_weights(self._artifacts.open(request.initial), config))
         scratch = self._artifacts.scratch(writer.recipe.key)
         self._resume(training, scratch)
         job.goes_on(training.step, "iterations")
         self._run(training, scratch, job)
+        if self._world.rank:
+            return {}
         job.progress(config.iterations, config.iterations, "iterations", "measuring it on the frames held out")
         references = read_references(split, study.camera, DraftConfig.references, study.some)
         evaluation = _measure(training, study, split, references, job)
         job.progress(config.iterations, config.iterations, "iterations", "exporting it")
-        put_references(writer, references)
+        if not paints_everything(config):
+            put_references(writer, references)
         _export(training, study, split, evaluation, writer)
         return _facts(training, study, split, evaluation)
 
@@ -110,6 +138,9 @@ class Trainer:
             _log.info("training begins", iterations=training.config.iterations)
 
     def _run(self, training: Training, scratch: Scratch, job: Job) -> None:
+        if self._world.rank:
+            train(training, Hooks(job.check, _nothing, _nothing, _nothing))
+            return
         total = training.config.iterations
         resumed = f", resumed at {training.step}" if training.step else ""
 
@@ -133,7 +164,24 @@ class Trainer:
         )
 
 
-def _read(study: Study, split: Split, config: TrainingConfig, job: Job) -> TrainingSet:
+def _nothing(*_: object) -> None:
+    """What a process that only helps does beside the training."""
+
+
+def _initial_weights(performer: Artifact, config: Config) -> dict[str, Tensor]:
+    """Raises InvalidOption when the performer's network is another than the one to be trained."""
+    found = performer.read_json("config.json")
+    wanted = {"family": config.family, "generator": json.loads(json.dumps(config.generator.to_json()))}
+    if any(found.get(name) != value for name, value in wanted.items()):
+        raise InvalidOption(
+            f"performer {performer.ref.key[:12]} ({found.get('family')}, {found.get('preset')}) has another network "
+            f"than {config.family}, {config.preset}; train on with the family and preset that it was made with",
+            performer=performer.ref.key,
+        )
+    return {name: torch.from_numpy(value) for name, value in performer.read_arrays("generator.safetensors").items()}
+
+
+def _read(study: Study, split: Split, config: Config, job: Job) -> TrainingSet:
     first, last = int(split.training[0]), int(split.training[-1]) + 1
     read = 0
 
@@ -148,16 +196,17 @@ def _read(study: Study, split: Split, config: TrainingConfig, job: Job) -> Train
 
 def judged(training: Training, split: Split, references: References) -> dict[str, Window]:
     """What is measured on the held-out frames: the performer, the nearest training frame, and a draft."""
-    data, device, side = training.data, training.device, training.data.resolution
+    data, side = training.data, training.data.resolution
     keypoints = split.window.keypoints(split.track)
     drafted = draft_windows(references, split)
 
-    def generated(frame: int) -> NDArray[np.float32]:
-        window = generate(training.average, device, keypoints[frame][None], side)[0]
-        return as_window(add_detail(window, drafted(frame), side), side)
+    painted = training.player(keypoints)
+
+    def detailed(frame: int) -> NDArray[np.float32]:
+        return as_window(add_detail(painted(frame), drafted(frame), side), side)
 
     return {
-        GENERATED: generated,
+        GENERATED: painted if paints_everything(training.config) else detailed,
         NEAREST: lambda frame: nearest_window(data, keypoints[frame]),
         DRAFT: lambda frame: as_window(drafted(frame), side),
     }
@@ -170,15 +219,17 @@ def _measure(training: Training, study: Study, split: Split, references: Referen
 
 def _export(training: Training, study: Study, split: Split, evaluation: Evaluation, writer: ArtifactWriter) -> None:
     config = training.config
-    weights = {name: value.cpu().contiguous() for name, value in sorted(training.average.state_dict().items())}
+    generator = training.performer
+    weights = {name: value.cpu().contiguous() for name, value in sorted(generator.state_dict().items())}
     writer.put_bytes("generator.safetensors", safetensors.torch.save(weights))
-    writer.put_bytes("generator.onnx", export_onnx(training.average, config.resolution))
+    writer.put_bytes("generator.onnx", export_onnx(generator, config.resolution))
     write_performer(writer, study, split, evaluation, {
         "family": config.family,
         "preset": config.preset,
         "resolution": config.resolution,
         "multiple": config.generator.multiple,
         "generator": config.generator.to_json(),
+        "centre": split.window.centre.tolist() if paints_everything(config) else None,
     })  # fmt: skip
 
 
@@ -190,7 +241,7 @@ def _facts(training: Training, study: Study, split: Split, evaluation: Evaluatio
         "resolution": config.resolution,
         "iterations": config.iterations,
         "training_frames": len(training.data),
-        "parameter_count": sum(parameter.numel() for parameter in training.average.parameters()),
+        "parameter_count": sum(parameter.numel() for parameter in training.performer.parameters()),
     })  # fmt: skip
 
 
@@ -199,9 +250,8 @@ def _sample_sheet(training: Training, columns: int = 4) -> NDArray[np.uint8]:
     data = training.data
     chosen = torch.linspace(0, len(data) - 1, columns, device=data.frames.device).round().long()
     batch = whole_batch(data, chosen)
-    with torch.inference_mode():
-        output = training.average(batch.keypoints, *training.grid)
-        result = torch.lerp(batch.plate, output[:, :3], output[:, 3:])
+    output = training.windows(batch.keypoints)
+    result = torch.lerp(batch.plate, output[:, :3], output[:, 3:])
     rows = [torch.cat(list(picture), dim=2) for picture in (batch.frame, result)]
     sheet = torch.cat(rows, dim=1).permute(1, 2, 0).mul(255.0).round().to(torch.uint8)
     pixels: NDArray[np.uint8] = sheet.cpu().numpy()

@@ -14,6 +14,7 @@ import sys
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
 from fractions import Fraction
 from itertools import islice
 from pathlib import Path
@@ -49,8 +50,9 @@ from services.trainer.device import choose_device
 from services.trainer.draft import DraftConfig, read_references
 from services.trainer.evaluation import evaluate
 from services.trainer.export import export_onnx
+from services.trainer.families import begin_training
 from services.trainer.presets import training_config
-from services.trainer.training import Hooks, Training, train
+from services.trainer.training import Hooks, train
 from services.trainer.worker import judged
 from tests.bench.frames import DecodedFrames, GrayFrames, SampledFrames, decode, rgb
 from tests.bench.stages import Run, Work
@@ -60,6 +62,27 @@ Q = TypeVar("Q")
 A = TypeVar("A")
 
 _WEIGHTS = Path(sys.prefix) / "share" / "understudy" / "weights"
+
+
+@dataclass(frozen=True)
+class StudiedClip:
+    """A target, studied: what training learns from. mattes: uint8 (H, W), one a frame."""
+
+    clip: Path
+    track: PoseTrack
+    camera: CameraPath
+    mattes: list[Image]
+    plate: Image
+
+    def frames(self, indices: NDArray[np.int64]) -> Iterator[tuple[int, Image, Image]]:
+        """(index, picture, matte) from the first of the indices to the last."""
+        first, last = int(indices[0]), int(indices[-1]) + 1
+        for index, picture in islice(decode(self.clip, last), first, None):
+            yield index, rgb(picture), self.mattes[index]
+
+    def some(self, wanted: list[int]) -> Iterator[tuple[int, Image, Image]]:
+        """The same of the frames wanted alone, which ascend."""
+        return (each for each in self.frames(np.array(wanted)) if each[0] in set(wanted))
 
 
 class PlainScript:
@@ -79,16 +102,20 @@ class PlainScript:
             self._has_audio = bool(container.streams.audio)
 
     def run(self) -> Run:
+        study = self.study()
+        split, references = self._train(study)
+        driven = self._normalize(study.track, study.camera)
+        pictures = self._render(driven, split.window, references, study.plate)
+        self._encode(driven, pictures)
+        return self._run
+
+    def study(self) -> StudiedClip:
+        """The stages before training."""
         self._ingest()
         poses, track = self._poses()
         camera = self._camera(poses, track)
         mattes = self._mattes(poses, track)
-        plate = self._plate(poses, camera, mattes)
-        split, references = self._train(track, camera, mattes, plate)
-        driven = self._normalize(track, camera)
-        pictures = self._render(driven, split.window, references, plate)
-        self._encode(driven, pictures)
-        return self._run
+        return StudiedClip(self._clip, track, camera, mattes, self._plate(poses, camera, mattes))
 
     def _ingest(self) -> None:
         def keep(item: tuple[int, VideoFrame]) -> None:
@@ -130,34 +157,26 @@ class PlainScript:
             people = [list(found.keypoints) for found in poses]
             return build_plate(SampledFrames(self._clip, mattes, people), camera.matrices).picture
 
-    def _train(
-        self, track: PoseTrack, camera: CameraPath, mattes: list[Image], plate: Image
-    ) -> tuple[Split, References]:
-        def studied(indices: NDArray[np.int64]) -> Iterator[tuple[int, Image, Image]]:
-            first, last = int(indices[0]), int(indices[-1]) + 1
-            for index, picture in islice(decode(self._clip, last), first, None):
-                yield index, rgb(picture), mattes[index]
-
-        def some(wanted: list[int]) -> Iterator[tuple[int, Image, Image]]:
-            return (each for each in studied(np.array(wanted)) if each[0] in set(wanted))
-
+    def _train(self, study: StudiedClip) -> tuple[Split, References]:
         def nothing(*_: object) -> None:
             pass
 
         config = training_config("preview", "", self._work.iterations, 0)
         with self._run.timed("performer"):
-            split = split_clip(track, camera, config.resolution, config.most_frames)
-            data = load_training_set(split, camera, plate, studied(split.training), nothing).to(self._device.torch)
-            training = Training(config, data, self._device)
+            split = split_clip(study.track, study.camera, config.resolution, config.most_frames)
+            data = load_training_set(split, study.camera, study.plate, study.frames(split.training), nothing)
+            data = data.to(self._device.torch)
+            training = begin_training(config, data, self._device)
         with self._run.timed("training", config.iterations):
             train(training, Hooks(nothing, nothing, nothing, nothing))
         with self._run.timed("performer"):
-            frames = studied(split.heldout)
-            references = read_references(split, camera, DraftConfig.references, some)
-            evaluate(judged(training, split, references), split, camera, plate, frames, nothing)
-            weights = {name: value.cpu().contiguous() for name, value in training.average.state_dict().items()}
+            references = read_references(split, study.camera, DraftConfig.references, study.some)
+            performers = judged(training, split, references)
+            evaluate(performers, split, study.camera, study.plate, study.frames(split.heldout), nothing)
+            generator = training.performer
+            weights = {name: value.cpu().contiguous() for name, value in generator.state_dict().items()}
             safetensors.torch.save_file(weights, self._folder / "generator.safetensors")
-            (self._folder / "generator.onnx").write_bytes(export_onnx(training.average, config.resolution))
+            (self._folder / "generator.onnx").write_bytes(export_onnx(generator, config.resolution))
         return split, references
 
     def _normalize(self, track: PoseTrack, camera: CameraPath) -> PoseTrack:

@@ -26,7 +26,7 @@ from services.trainer.study import StudyRefs
 from services.trainer.worker import Trainer
 from tests.support.studies import store_study
 from tests.unit.trainer.figure import make_study
-from tests.unit.trainer.test_training import tiny_config
+from tests.unit.trainer.test_training import tiny_anchor, tiny_config
 
 ITERATIONS = 6
 
@@ -54,6 +54,7 @@ class Running:
 @pytest.fixture
 async def running(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Running]:
     monkeypatch.setitem(presets._PRESETS, "preview", tiny_config(ITERATIONS))
+    monkeypatch.setitem(presets._ANCHORS, "preview", tiny_anchor(ITERATIONS))
     settings = TrainerSettings(
         store_url=f"file://{tmp_path}/store", cache_dir=tmp_path / "cache", metrics_port=-1,
         trainer_device="cpu", trainer_checkpoint_seconds=0.5,
@@ -178,3 +179,34 @@ async def test_a_clip_with_too_few_poses_is_refused_with_numbers(running: Runnin
     assert isinstance(refused, ClipTooShort)
     assert "at least 24" in refused.message
     assert refused.metadata["valid"] == "11"
+
+
+async def test_another_training_begins_with_a_performers_weights(running: Running) -> None:
+    first = (await running.train())[-1].performer
+    further = (await running.train(iterations=1, initial_performer=first.artifact))[-1].performer
+    anew = (await running.train(iterations=1))[-1].performer
+    assert len({first.artifact.key, further.artifact.key, anew.artifact.key}) == 3
+
+    def weights(performer: trainer_pb2.Performer) -> dict[str, Any]:
+        return running.artifacts.open(rpc.to_ref(performer.artifact)).read_arrays("generator.safetensors")
+
+    def distance(one: trainer_pb2.Performer) -> float:
+        others = weights(one)
+        return float(sum(np.abs(value - others[name]).sum() for name, value in weights(first).items()))
+
+    assert distance(further) < 0.5 * distance(anew)
+
+    with pytest.raises(grpc.aio.AioRpcError) as error:
+        await running.train(family="pix2pixhd", initial_performer=first.artifact)
+    refused = rpc.from_rpc_error(error.value)
+    assert isinstance(refused, InvalidOption)
+    assert "another network" in refused.message
+
+
+async def test_the_anchor_is_trained_measured_and_exported(running: Running) -> None:
+    performer = (await running.train(family="pix2pixhd"))[-1].performer
+    assert (performer.preset, performer.family) == ("preview", "pix2pixhd")
+    assert {"person_ssim", "sharpness", "flicker"} <= set(performer.metrics)
+    config = running.artifacts.open(rpc.to_ref(performer.artifact)).read_json("config.json")
+    assert config["family"] == "pix2pixhd"
+    assert len(config["centre"]) == 2

@@ -42,15 +42,16 @@ def store_study(artifacts: Artifacts, study: Study, name: str = "target", audio:
         "has_audio": audio is not None,
     }  # fmt: skip
     sound = {"audio.mka": audio.read_bytes()} if audio is not None else {}
-    camera = artifacts.write(Recipe("camera_path", "test", 1, options={"name": name}))
-    camera.put_arrays("camera.safetensors", study.camera.to_arrays())
-    return StudyRefs(
-        clip=_store(artifacts, "clip", name, sound, clip),
-        track=store_track(artifacts, study.track, "pose_track", name),
-        camera=artifacts.commit(camera, {}).ref,
-        matte_shards=mattes,
-        plate=_store(artifacts, "plate", name, {"plate.png": _png(study.plate)}, {}),
+    clip_ref = _store(artifacts, "clip", name, sound, clip)
+    track = store_track(artifacts, study.track, "pose_track", name)
+    writer = artifacts.write(Recipe("camera_path", "test", 1, {"track": track}, {"name": name}))
+    writer.put_arrays("camera.safetensors", study.camera.to_arrays())
+    camera = artifacts.commit(writer, {}).ref
+    writer = artifacts.write(
+        Recipe("plate", "test", 1, {"clip": clip_ref, "camera": camera, "matte_shards": mattes}, {"name": name})
     )
+    writer.put_bytes("plate.png", _png(study.plate))
+    return StudyRefs(clip_ref, track, camera, mattes, artifacts.commit(writer, {}).ref)
 
 
 def store_track(artifacts: Artifacts, track: PoseTrack, kind: str, name: str) -> ArtifactRef:

@@ -106,14 +106,17 @@ class Generator(nn.Module):
         Returns:
             float32 (N, 4, H, W) in 0..1: red, green, blue (not multiplied by alpha) and alpha.
         """
-        planes = self.draw(keypoints, columns, rows)
-        return torch.sigmoid(self.body(planes).float())
+        return self.window(self.draw(keypoints, columns, rows))
 
     def draw(self, keypoints: Tensor, columns: Tensor, rows: Tensor) -> Tensor:
         """The conditioning at half the resolution: (N, len(CHANNELS), H / 2, W / 2), channels last in memory."""
         halves = (columns.view(-1, 2).mean(1), rows.view(-1, 2).mean(1))
         planes: Tensor = self.strokes(keypoints, *halves)
         return planes.contiguous(memory_format=torch.channels_last)
+
+    def window(self, planes: Tensor) -> Tensor:
+        """Conditioning to the window as `forward` returns it."""
+        return torch.sigmoid(self.body(planes).float())
 
     def body(self, x: Tensor) -> Tensor:
         """Conditioning (N, C, H / 2, W / 2) to the logits of colour and alpha (N, 4, H, W)."""

@@ -51,6 +51,12 @@ class WindowPath:
         """The track's keypoints in window px, float32 (T, 133, 3)."""
         return track.transformed(self.matrices).keypoints
 
+    @property
+    def centre(self) -> Floats:
+        """The middle of the first frame's window, float64 (2,), px of the registered camera."""
+        middle = np.array([(self.width - 1) / 2.0, (self.height - 1) / 2.0])
+        return np.asarray((middle - self.matrices[0, :, 2]) / self.scale)
+
     def resized(self, width: int, height: int) -> WindowPath:
         """The window of another size about the same centres (differences of sizes must be even)."""
         moved = self.matrices.copy()
@@ -59,23 +65,32 @@ class WindowPath:
         return replace(self, width=width, height=height, matrices=moved)
 
 
-def fit_window(track: PoseTrack, resolution: int) -> WindowPath:
+def fit_window(track: PoseTrack, resolution: int, *, still: bool = False) -> WindowPath:
     """The square window to train in: `resolution` px a side, as close as all of the person in all frames allows.
 
+    still: it does not follow the person but stays where all frames' persons are inside.
     Raises ValueError when no frame is valid.
     """
     centres, half_width, half_height = _follow(track)
+    if still:
+        middle = _middle(centres, half_width, half_height)
+        centres, half_width, half_height = _about(middle, centres, half_width, half_height)
     side_px = 2.0 * max(float(half_width.max()), float(half_height.max()), 1.0)
     return _path(centres, resolution / side_px, resolution, resolution)
 
 
-def follow_window(track: PoseTrack, scale: float, resolution: int, multiple: int) -> WindowPath:
+def follow_window(
+    track: PoseTrack, scale: float, resolution: int, multiple: int, centre: Floats | None = None
+) -> WindowPath:
     """The window to render a driven track in, at the performer's scale.
 
     It is the training window, made wider or higher by multiples of `multiple` px where the dance reaches further.
+    centre: float64 (2,), where a window that stands still was trained, px of the registered camera.
     Raises ValueError when no frame is valid.
     """
     centres, half_width, half_height = _follow(track)
+    if centre is not None:
+        centres, half_width, half_height = _about(centre, centres, half_width, half_height)
     sides = []
     for half in (half_width, half_height):
         needed = min(2.0 * float(half.max()) * scale, resolution * _LARGEST_GROWTH)
@@ -106,6 +121,18 @@ def _follow(track: PoseTrack) -> tuple[Floats, Floats, Floats]:
     margin = _MARGIN * float(np.percentile(boxes[:, 3] - boxes[:, 1], 90.0))
     reach = np.maximum(centres - boxes[:, :2], boxes[:, 2:] - centres) + margin
     return centres, reach[:, 0], reach[:, 1]
+
+
+def _middle(centres: Floats, half_width: Floats, half_height: Floats) -> Floats:
+    """The middle (2,) of what the person covers in all frames."""
+    halves = np.stack([half_width, half_height], axis=1)
+    return np.asarray(((centres - halves).min(axis=0) + (centres + halves).max(axis=0)) / 2.0)
+
+
+def _about(middle: Floats, centres: Floats, half_width: Floats, half_height: Floats) -> tuple[Floats, Floats, Floats]:
+    """The same for a window that stays about `middle` (2,): the person's distance from it is needed as well."""
+    away = np.abs(centres - middle)
+    return np.broadcast_to(middle, centres.shape), half_width + away[:, 0], half_height + away[:, 1]
 
 
 def _median(values: Floats) -> Floats:

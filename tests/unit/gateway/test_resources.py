@@ -52,3 +52,16 @@ def test_a_grpc_request_is_checked_as_an_http_request_is() -> None:
     bad.options.preset = "fastest"
     with pytest.raises(InvalidInput, match=r"options\.preset"):
         to_request(bad)
+
+
+def test_a_draft_has_no_family_and_trainings_are_told_apart() -> None:
+    bad = pb.CreateTransferRequest(source=pb.ClipUse(clip_id="a"), target=pb.ClipUse(clip_id="b"))
+    bad.options.preset, bad.options.family = "draft", "pix2pixhd"
+    with pytest.raises(InvalidInput, match="draft"):
+        to_request(bad)
+    bad.options.preset, bad.options.background = "preview", "transparent"
+    with pytest.raises(InvalidInput, match="its own background"):
+        to_request(bad)
+    options = resources.TransferOptions
+    assert options().training == options(family="composite").training == "preview"
+    assert options(family="pix2pixhd", preset="hd").training == "pix2pixhd-hd"

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from services.common.skeleton import MIRROR
-from services.trainer.augment import Augmentation, Batch, draw_batch, whole_batch
+from services.trainer.augment import Augmentation, Batch, Draw, draw_batch, whole_batch
 from services.trainer.data import TrainingSet
 from tests.unit.trainer.figure import make_study
 from tests.unit.trainer.test_training import load, tiny_config
@@ -33,22 +33,31 @@ def _error(batch: Batch, row: int) -> float:
 
 
 def test_equal_arguments_equal_batches_and_others_differ(data: TrainingSet) -> None:
-    first, second = (draw_batch(data, Augmentation(), 3, 5, 11) for _ in range(2))
+    first, second = (draw_batch(data, Augmentation(), Draw.whole(3, 5, 11)) for _ in range(2))
     assert all(torch.equal(a, b) for a, b in zip(_tensors(first), _tensors(second), strict=True))
-    assert not torch.equal(first.frame, draw_batch(data, Augmentation(), 3, 5, 12).frame)
-    assert not torch.equal(first.frame, draw_batch(data, Augmentation(), 3, 6, 11).frame)
+    assert not torch.equal(first.frame, draw_batch(data, Augmentation(), Draw.whole(3, 5, 12)).frame)
+    assert not torch.equal(first.frame, draw_batch(data, Augmentation(), Draw.whole(3, 6, 11)).frame)
+
+
+def test_a_share_of_a_batch_is_that_part_of_the_whole(data: TrainingSet) -> None:
+    whole = draw_batch(data, Augmentation(), Draw.whole(4, 5, 11))
+    share = draw_batch(data, Augmentation(), Draw(4, 5, 11, 1, 3))
+    assert len(share) == 2
+    assert all(torch.equal(a[1:3], b) for a, b in zip(_tensors(whole), _tensors(share), strict=True))
 
 
 def test_an_epoch_sees_every_frame_once(data: TrainingSet) -> None:
     size = 4
     assert len(data) % size == 0
-    rounds = [draw_batch(data, STILL, size, 1, iteration).keypoints for iteration in range(len(data) // size)]
+    rounds = [
+        draw_batch(data, STILL, Draw.whole(size, 1, iteration)).keypoints for iteration in range(len(data) // size)
+    ]
     seen = torch.cat(rounds)[:, 9, 0].sort().values
     assert torch.allclose(seen, data.keypoints[:, 9, 0].sort().values)
 
 
 def test_without_augmentation_samples_are_the_stored_windows(data: TrainingSet) -> None:
-    batch = draw_batch(data, STILL, len(data), 1, 0)
+    batch = draw_batch(data, STILL, Draw.whole(len(data), 1, 0))
     plain = whole_batch(data, torch.arange(len(data)))
     for row in range(len(data)):
         match = int((plain.keypoints[:, 9, 0] - batch.keypoints[row, 9, 0]).abs().argmin())
@@ -57,13 +66,13 @@ def test_without_augmentation_samples_are_the_stored_windows(data: TrainingSet) 
 
 
 def test_plate_stays_behind_the_frame_when_both_move(data: TrainingSet) -> None:
-    batch = draw_batch(data, MOVED, 8, 3, 0)
+    batch = draw_batch(data, MOVED, Draw.whole(8, 3, 0))
     assert max(_error(batch, row) for row in range(8)) < 0.04
 
 
 @pytest.mark.parametrize("flip", [0.0, 1.0])
 def test_keypoints_move_with_the_picture(data: TrainingSet, flip: float) -> None:
-    batch = draw_batch(data, replace(MOVED, flip_chance=flip), 8, 3, 0)
+    batch = draw_batch(data, replace(MOVED, flip_chance=flip), Draw.whole(8, 3, 0))
     for row in range(8):
         x, y = batch.keypoints[row, 0, :2].round().long().tolist()  # the nose is in the middle of the head
         assert batch.matte[row, 0, y, x] > 0.5
@@ -74,8 +83,8 @@ def test_keypoints_move_with_the_picture(data: TrainingSet, flip: float) -> None
 
 
 def test_another_backdrop_leaves_the_person(data: TrainingSet) -> None:
-    swapped = draw_batch(data, replace(STILL, backdrop_chance=1.0), 6, 2, 0)
-    plain = draw_batch(data, STILL, 6, 2, 0)
+    swapped = draw_batch(data, replace(STILL, backdrop_chance=1.0), Draw.whole(6, 2, 0))
+    plain = draw_batch(data, STILL, Draw.whole(6, 2, 0))
     person = (plain.matte == 1).expand_as(plain.frame)
     assert torch.allclose(swapped.frame[person], plain.frame[person], atol=1e-6)
     assert not torch.equal(swapped.plate, plain.plate)

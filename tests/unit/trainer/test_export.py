@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from services.common.errors import Internal
 from services.common.nn.generator import Generator, GeneratorConfig, window_grid
+from services.common.nn.pix2pixhd import Pix2PixHD, Pix2PixHDConfig
 from services.renderer.generator import BATCH, WindowGenerator
 from services.trainer import export
 from tests.unit.trainer.figure import make_pose
@@ -76,3 +77,29 @@ def test_a_wrong_export_is_caught(generator: Generator, monkeypatch: pytest.Monk
     monkeypatch.setattr(export, "_MEAN_TOLERANCE", -1.0)
     with pytest.raises(Internal, match="differs"):
         export.export_onnx(generator, 64)
+
+
+def test_a_generator_that_goes_on_from_the_picture_before_does_so_in_the_renderer(tmp_path: Path) -> None:
+    torch.manual_seed(5)
+    network = Pix2PixHDConfig(8, downs=2, global_blocks=1, local_blocks=1, sigma_px=2.0, fine_sigma_px=1.0)
+    anchor = Pix2PixHD(network)
+    for parameter in anchor.parameters():
+        torch.nn.init.normal_(parameter, std=0.1)
+    path = tmp_path / "generator.onnx"
+    path.write_bytes(export.export_onnx(anchor, 64))
+    poses = _poses(5, 72, 64)
+    expected, before = [], torch.zeros(1, 3, 64, 72)
+    with torch.inference_mode():
+        for pose in torch.from_numpy(poses):
+            window = anchor(pose[None], *window_grid(72, 64), before)
+            before = 2.0 * window[:, :3] - 1.0
+            expected.append(window[0].permute(1, 2, 0).numpy())
+    runner = WindowGenerator(path, 72, 64)
+    assert runner.goes_on
+    found = np.concatenate([runner(poses[:3]), runner(poses[3:])])
+    assert np.abs(found - np.stack(expected)).mean() < 0.02  # bfloat16 where the processor has it
+    assert (found[..., 3] == 1).all()
+    again = runner(poses[:1])
+    assert not np.array_equal(again, found[:1])  # the last picture came before it
+    runner.restart()
+    assert np.array_equal(runner(poses[:1]), found[:1])

@@ -76,6 +76,24 @@ def test_driven_window_keeps_the_scale_and_grows_by_whole_units() -> None:
     assert np.array_equal(same.matrices, trained.matrices)
 
 
+def test_a_still_window_stays_and_holds_everybody() -> None:
+    track = _track(80, shift=0.5)
+    window = fit_window(track, 128, still=True)
+    assert (window.matrices == window.matrices[0]).all()
+    assert window.scale < fit_window(track, 128).scale
+    keypoints = window.keypoints(track)
+    assert keypoints[..., :2].min() >= 0
+    assert keypoints[..., :2].max() <= 127
+
+    away = track.keypoints.copy()
+    away[:, :, 0] += 60.0
+    driven = follow_window(PoseTrack(away, track.valid, 160, 120), window.scale, 128, 32, window.centre)
+    assert driven.width > 128
+    assert np.allclose(driven.centre, window.centre)
+    grown = (driven.width - 128) // 2
+    assert np.array_equal(driven.matrices[0, :, 2], window.matrices[0, :, 2] + [grown, 0])
+
+
 def test_a_larger_canvas_keeps_its_middle() -> None:
     window = fit_window(_track(30), 128)
     canvas = window.resized(160, 160)

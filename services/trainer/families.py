@@ -1,0 +1,23 @@
+"""Which family a configuration belongs to."""
+
+from __future__ import annotations
+
+from services.trainer.composite import CompositeTraining
+from services.trainer.data import TrainingSet
+from services.trainer.device import Device
+from services.trainer.distributed import ALONE, World
+from services.trainer.pix2pixhd import AnchorTraining
+from services.trainer.presets import AnchorConfig, Config
+from services.trainer.training import Training
+
+
+def paints_everything(config: Config) -> bool:
+    """Whether the background is generated with the person: alpha is 1, and the window stands still to learn it."""
+    return isinstance(config, AnchorConfig)
+
+
+def begin_training(config: Config, data: TrainingSet, device: Device, world: World = ALONE) -> Training:
+    """A run of the configuration's family, before its first iteration."""
+    if isinstance(config, AnchorConfig):
+        return AnchorTraining(config, data, device, world)
+    return CompositeTraining(config, data, device, world)

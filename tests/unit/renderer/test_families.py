@@ -1,0 +1,88 @@
+"""A generator that goes on from its last picture: what it shows in a frame depends on that frame alone."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+
+from services.common.artifacts import Artifacts, Recipe
+from services.common.errors import DataCorrupted, InvalidOption
+from services.common.nn.pix2pixhd import Pix2PixHD
+from services.common.nn.window import fit_window
+from services.common.stage import Job
+from services.common.store import MemoryObjectStore
+from services.common.tracks import PoseTrack
+from services.renderer.backdrop import PLATE, Backdrop
+from services.renderer.families import Windows, open_windows
+from services.renderer.worker import Renderer, RenderRequest, rendered_recipe
+from services.trainer.export import export_onnx
+from tests.support.studies import store_track
+from tests.unit.common.nn.test_pix2pixhd import CONFIG
+from tests.unit.trainer.figure import make_pose, make_study
+
+FRAMES = 70
+
+
+@pytest.fixture(scope="module")
+def windows(tmp_path_factory: pytest.TempPathFactory) -> Windows:
+    torch.manual_seed(5)
+    anchor = Pix2PixHD(CONFIG)
+    for parameter in anchor.parameters():
+        torch.nn.init.normal_(parameter, std=0.1)
+    artifacts = Artifacts(MemoryObjectStore(), tmp_path_factory.mktemp("cache"))
+    writer = artifacts.write(Recipe("performer", "test", 1, {}, {}))
+    writer.put_bytes("generator.onnx", export_onnx(anchor, 64))
+    performer = artifacts.commit(writer, {})
+    poses = np.stack([make_pose(t / 4.0, 160, 120) for t in range(FRAMES)])
+    track = PoseTrack(poses, np.ones(FRAMES, dtype=np.bool_), 160, 120)
+    return open_windows(performer, {"family": "pix2pixhd"}, fit_window(track, 64, still=True), track, threads=1)
+
+
+def test_a_frame_is_the_same_alone_and_after_those_before_it(windows: Windows) -> None:
+    whole = windows(np.arange(FRAMES))
+    assert not np.array_equal(whole[10], whole[11])
+    for alone in (69, 3, 64, 65, 63):
+        assert np.array_equal(windows(np.array([alone]))[0], whole[alone]), alone
+
+
+def test_runs_join_unseen(windows: Windows) -> None:
+    whole = windows(np.arange(FRAMES)).astype(np.float64)
+    steps = np.abs(np.diff(whole, axis=0)).mean((1, 2, 3))
+    assert steps[63] < 1.5 * np.median(steps)
+
+
+def test_an_unknown_family_is_refused(tmp_path: Path) -> None:
+    artifacts = Artifacts(MemoryObjectStore(), tmp_path)
+    performer = artifacts.commit(artifacts.write(Recipe("performer", "test", 1, {}, {})), {})
+    track = PoseTrack(np.stack([make_pose(0.0, 160, 120)]), np.ones(1, dtype=np.bool_), 160, 120)
+    with pytest.raises(DataCorrupted, match="'diffusion'"):
+        open_windows(performer, {"family": "diffusion"}, fit_window(track, 64), track, threads=1)
+
+
+def test_a_performer_that_paints_its_background_is_rendered_and_never_cut_out(tmp_path: Path) -> None:
+    artifacts = Artifacts(MemoryObjectStore(), tmp_path)
+    study = make_study(8)
+    registered = study.track.transformed(study.camera.matrices)
+    window = fit_window(registered, 64, still=True)
+    writer = artifacts.write(Recipe("performer", "test", 1, {}, {}))
+    writer.put_bytes("generator.onnx", export_onnx(Pix2PixHD(CONFIG), 64))
+    writer.put_bytes("plate.png", cv2.imencode(".png", study.plate)[1].tobytes())
+    writer.put_json("config.json", {
+        "format": 1, "family": "pix2pixhd", "resolution": 64, "scale": window.scale, "multiple": CONFIG.multiple,
+        "centre": window.centre.tolist(),
+    })  # fmt: skip
+    performer = artifacts.commit(writer, {}).ref
+    driven = store_track(artifacts, registered, "driven_track", "dance")
+
+    def rendered(backdrop: Backdrop) -> int:
+        request = RenderRequest(performer, driven, 0, 8, backdrop)
+        facts = Renderer(artifacts, 1).render(request, Job(), artifacts.write(rendered_recipe(request)))
+        return int(facts["rendered_count"])
+
+    assert rendered(PLATE) == 8
+    with pytest.raises(InvalidOption, match="its own background"):
+        rendered(Backdrop("transparent"))
