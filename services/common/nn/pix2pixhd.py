@@ -9,6 +9,7 @@ a coloured stick figure; all else follows the papers, sizes being free.
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -67,7 +68,7 @@ class InstanceNorm(nn.Module):
 def _conv(inputs: int, outputs: int, size: int, stride: int = 1) -> nn.Sequential:
     """c7s1-k and dk of the paper: convolution, normalisation, ReLU; 7 px kernels mirror at the edge."""
     mirrored = stride == 1
-    mode = "reflect" if mirrored else "zeros"
+    mode: Literal["reflect", "zeros"] = "reflect" if mirrored else "zeros"
     conv = nn.Conv2d(inputs, outputs, size, stride=stride, padding=size // 2, padding_mode=mode)
     return nn.Sequential(conv, InstanceNorm(), nn.ReLU())
 

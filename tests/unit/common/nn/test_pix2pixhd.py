@@ -46,7 +46,7 @@ def test_the_coarse_part_gives_half_the_resolution_and_alone_learns_from_it(gene
     picture = generator.coarse_body(generator.draw(poses, *halves), before[:, :, ::2, ::2])
     assert picture.shape == (2, 3, 16, 16)
     generator.zero_grad()
-    picture.sum().backward()
+    picture.sum().backward()  # type: ignore[no-untyped-call]
     learnt = {name.split(".")[0] for name, each in generator.named_parameters() if each.grad is not None}
     assert learnt == {"coarse", "coarse_last"}
 
@@ -57,7 +57,7 @@ def test_the_enhancer_learns_alone_while_the_coarse_part_is_fixed(generator: Pix
     fixed, whole = (generator.body(planes, before, coarse_is_fixed=each) for each in (True, False))
     assert torch.equal(fixed, whole)
     generator.zero_grad()
-    fixed.sum().backward()
+    fixed.sum().backward()  # type: ignore[no-untyped-call]
     learnt = {name.split(".")[0] for name, each in generator.named_parameters() if each.grad is not None}
     assert learnt == {"enhancer_first", "enhancer_last"}
 
