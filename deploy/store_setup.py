@@ -33,12 +33,19 @@ class StoreSetupSettings(ServiceSettings):
     setup_patience_seconds: float = 300.0
     """How long to wait for a store that does not answer yet."""
     downloader_store_secret_key: SecretStr = _NONE
+    """Secret that the user `downloader` gets."""
     pose_store_secret_key: SecretStr = _NONE
+    """Secret that the user `pose` gets."""
     segmentation_store_secret_key: SecretStr = _NONE
+    """Secret that the user `segmentation` gets."""
     normalization_store_secret_key: SecretStr = _NONE
+    """Secret that the user `normalization` gets."""
     trainer_store_secret_key: SecretStr = _NONE
+    """Secret that the user `trainer` gets."""
     renderer_store_secret_key: SecretStr = _NONE
+    """Secret that the user `renderer` gets."""
     gateway_store_secret_key: SecretStr = _NONE
+    """Secret that the user `gateway` gets."""
 
     def secret_key(self, user: str) -> str:
         return str(getattr(self, f"{user}_store_secret_key").get_secret_value())

@@ -24,11 +24,17 @@ class GatewaySettings(ServiceSettings):
     http_port: int = Field(default=0, ge=0, le=65535)
     """Port of HTTP/JSON; 0 takes any free one."""
     downloader_address: str = "127.0.0.1:50051"
+    """host:port of the downloader; like the others below, the name may stand for many workers: all are used."""
     pose_address: str = "127.0.0.1:50052"
+    """host:port of pose."""
     segmentation_address: str = "127.0.0.1:50053"
+    """host:port of segmentation."""
     normalization_address: str = "127.0.0.1:50054"
+    """host:port of normalization."""
     trainer_address: str = "127.0.0.1:50055"
+    """host:port of the trainer."""
     renderer_address: str = "127.0.0.1:50056"
+    """host:port of the renderer."""
     executor_id: str = "gateway-0"
     """Stable over restarts of one replica: unfinished transfers are recovered by it."""
     run_transfers: bool = True
@@ -37,9 +43,11 @@ class GatewaySettings(ServiceSettings):
     """Set when one command line run is the only user: its own transfer goes on, any other interrupted one waits
     for its own command."""
     concurrent_transfers: int = Field(default=2, ge=1)
+    """Transfers at work at once in this gateway; the others wait in the database."""
     concurrent_shards: int = Field(default=0, ge=0)
     """Shards under way at once in one stage, over all transfers of this gateway; 0 follows the number of workers."""
     max_upload_bytes: int = Field(default=8 << 30, ge=1)
+    """A larger upload is refused."""
     call_timeout_seconds: float = Field(default=900.0, gt=0)
     """Longest one call on one shard or clip may take."""
     silence_timeout_seconds: float = Field(default=180.0, gt=0)
@@ -53,6 +61,7 @@ class GatewaySettings(ServiceSettings):
     door_certificate_file: Path | None = None
     """PEM chain for the gateway's own two ports; with it and its key users reach it by https and by gRPC over TLS."""
     door_key_file: Path | None = None
+    """PEM of the private key of that certificate."""
     api_keys: Literal["auto", "on", "off"] = "auto"
     """Whether callers need an API key; "auto" asks for one unless only this machine can reach the gateway."""
     admin_key: SecretStr = SecretStr("")

@@ -26,11 +26,13 @@ class DownloaderSettings(ServiceSettings):
     downloader_min_side_px: int = Field(default=64, ge=16)
     """Shortest side of a frame."""
     downloader_connect_timeout_seconds: float = Field(default=10.0, gt=0)
+    """Longest wait for a connection."""
     downloader_read_timeout_seconds: float = Field(default=20.0, gt=0)
     """Longest silence of the other side."""
     downloader_total_timeout_seconds: float = Field(default=1800.0, gt=0)
     """Longest download in all."""
     downloader_max_redirects: int = Field(default=5, ge=0)
+    """Redirects that are followed, each to an address that is checked as the first one."""
     downloader_decoder_memory_bytes: int = Field(default=4096 * _MIB, ge=512 * _MIB)
     """Address space of the decoder's process."""
     downloader_decoder_silence_seconds: float = Field(default=60.0, gt=0)

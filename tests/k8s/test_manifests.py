@@ -17,7 +17,7 @@ from tests.support.kustomize import Object
 
 API_VERSIONS = ("1.31", "1.37")
 # Kinds that an operator brings: the API server knows them only where it is installed.
-OPERATORS = {"PodMonitor", "ScaledObject", "TriggerAuthentication"}
+OPERATORS = {"PodMonitor", "PrometheusRule", "ScaledObject", "TriggerAuthentication"}
 # What the user of this overlay makes beforehand (deploy/README.md).
 BROUGHT = {"gpu": {"understudy-secrets", "understudy-tls"}, "local": set()}
 

@@ -7,7 +7,9 @@ import subprocess
 from pathlib import Path
 
 import pytest
+import yaml
 
+from deploy import prometheus_rule
 from tests.repo.tree import ROOT
 from tests.support.prometheus import required_program
 
@@ -52,3 +54,9 @@ def test_every_alert_leads_to_its_section_of_the_runbook() -> None:
 def test_alerts_say_how_severe_they_are_and_what_they_mean() -> None:
     assert len(re.findall(r"labels: \{severity: (?:critical|warning)\}", ALERTS)) == len(NAMES)
     assert len(re.findall(r'summary: ".+\."', ALERTS)) == len(NAMES)
+
+
+def test_a_cluster_has_the_same_rules() -> None:
+    assert prometheus_rule.FILE.read_text() == prometheus_rule.document(), "run python -m deploy.prometheus_rule"
+    groups = yaml.safe_load(prometheus_rule.FILE.read_text())["spec"]["groups"]
+    assert {rule["alert"] for group in groups for rule in group["rules"] if "alert" in rule} == set(NAMES)
