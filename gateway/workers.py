@@ -10,7 +10,7 @@ from gateway.config import GatewaySettings
 from gateway.turns import Turns
 
 FEWEST_SHARDS: Final = 4
-_A_WORKER = 2  # one at work, and the next one there when it ends
+SHARDS_A_WORKER: Final = 2  # one at work, and the next one there when it ends
 _EVERY_SECONDS = 5.0
 _SERVICE_OF: Final = {"pose": "pose", "segmentation": "segmentation", "rendering": "renderer"}
 
@@ -21,7 +21,7 @@ async def follow_workers(settings: GatewaySettings, turns: Turns) -> None:
         for stage, service in _SERVICE_OF.items():
             workers = await count_workers(settings.address_of(service))
             if workers:
-                turns.allow(stage, max(FEWEST_SHARDS, _A_WORKER * workers))
+                turns.allow(stage, max(FEWEST_SHARDS, SHARDS_A_WORKER * workers))
         await asyncio.sleep(_EVERY_SECONDS)
 
 
