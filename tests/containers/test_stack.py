@@ -19,6 +19,7 @@ from tests.support.remote import Once, at
 pytestmark = [pytest.mark.containers, pytest.mark.timeout(3600)]
 
 OPTIONS = TransferOptions(preset="preview", iterations=12)
+AWAY_SECONDS, HANGING_SECONDS = 60, 45  # longer than keepalive needs to notice
 FOUND_SECONDS = 25  # in which every caller has found a worker that is ready: connections live 20 s
 
 
@@ -123,6 +124,26 @@ def test_containers_that_die_and_workers_that_leave_cost_time_and_nothing_else(
         stack.wait_until_healthy(service, 1)
     restarted = {name for name, each in ids.items() if name != "pose" and stack.inspect(each)["RestartCount"] > 0}
     assert restarted == set(ids) - {"pose", "normalization"}
+
+
+def test_what_is_away_for_a_minute_or_hangs_costs_time_and_nothing_else(
+    stack: Stack, pair: SyntheticPair, tmp_path: Path
+) -> None:
+    names = ("minio", "postgres", "segmentation", "trainer", "renderer")
+    ids = {name: stack.containers(name)[0] for name in names}
+    faults = Once(
+        (at("pose"), lambda: stack.stop_for(ids["minio"], AWAY_SECONDS)),
+        (at("segmentation"), lambda: stack.freeze_for(ids["segmentation"], HANGING_SECONDS)),
+        (at("training"), lambda: stack.stop_for(ids["postgres"], AWAY_SECONDS)),
+        (at("training", 8), lambda: stack.freeze_for(ids["trainer"], HANGING_SECONDS)),
+        (at("rendering"), lambda: stack.cut_off_for(ids["renderer"], "renderer", AWAY_SECONDS)),
+    )
+    options = OPTIONS.model_copy(update={"iterations": 60})
+    remote.by_grpc(stack.door, pair, tmp_path / "out.mp4", options, faults, fewer=5)
+    remote.check_result(tmp_path / "out.mp4")
+    assert faults.left == 0
+    for service in names:
+        stack.wait_until_healthy(service, 1)
 
 
 def scale_pose(stack: Stack, count: int) -> None:

@@ -68,6 +68,25 @@ class Stack:
         """Its process dies as for want of memory: Docker starts it again, which it does not after `docker kill`."""
         os.kill(int(self.inspect(container)["State"]["Pid"]), signal.SIGKILL)
 
+    def stop_for(self, container: str, seconds: float) -> None:
+        """Connections to it are refused for so long."""
+        docker("stop", "--time", "10", container)
+        time.sleep(seconds)
+        docker("start", container)
+
+    def freeze_for(self, container: str, seconds: float) -> None:
+        """It hangs without dying: its connections stay, and nothing comes."""
+        docker("pause", container)
+        time.sleep(seconds)
+        docker("unpause", container)
+
+    def cut_off_for(self, container: str, service: str, seconds: float) -> None:
+        """What is sent to it is lost, as on a network that fell apart."""
+        network = f"{self.project}_inside"
+        docker("network", "disconnect", network, container)
+        time.sleep(seconds)
+        docker("network", "connect", "--alias", service, network, container)
+
     def wait_until_healthy(self, service: str, count: int, seconds: float = 120) -> None:
         deadline = time.monotonic() + seconds
         while True:
