@@ -142,11 +142,14 @@ class TransferOptions(_Model):
     background: str = Field(default="", max_length=200)
     camera: str = Field(default="", max_length=20)
     family: Family = ""
+    training_seconds: float = Field(default=0.0, ge=0, le=30 * 86_400)
 
     @model_validator(mode="after")
     def _check_family(self) -> TransferOptions:
         if self.preset == "draft" and self.family:
             raise ValueError("a draft is not trained and has no family; leave one of the two out")
+        if self.preset == "draft" and self.training_seconds:
+            raise ValueError("a draft is not trained; leave the time for training out, or take another preset")
         if self.family == "pix2pixhd" and self.background not in {"", "plate"}:
             raise ValueError("pix2pixhd paints its own background; leave the background out, or take composite")
         return self

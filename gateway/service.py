@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 
 from gateway.auth import caller
 from gateway.backgrounds import check_together, parse_background
+from gateway.budget import with_iterations
 from gateway.clients import StageClients
 from gateway.conductor import Conductor
 from gateway.config import GatewaySettings
@@ -234,7 +235,7 @@ class Understudy:
                     f"the end, {use.end_seconds:g} s, is not after the start, {use.start_seconds:g} s",
                     start_seconds=use.start_seconds, end_seconds=use.end_seconds,
                 )  # fmt: skip
-        options = request.options
+        options = with_iterations(request.options, request.target, self._database)
         background = parse_background(options.background)
         check_together(options.background, options.camera, options.formats)
         if background.clip_id:

@@ -18,7 +18,7 @@ from gateway.cli.exits import Exit, exit_code
 from gateway.cli.gc import gc_app
 from gateway.cli.home import Home
 from gateway.cli.keys import keys_app
-from gateway.cli.options import person, with_background
+from gateway.cli.options import FORMS_OF_TIME, person, seconds_of, with_background
 from gateway.cli.people import show_people
 from gateway.cli.resources import HomeOption, JsonOption, resource_app, transfers_app
 from gateway.cli.stack import Stack
@@ -87,6 +87,7 @@ def transfer(
     camera: Annotated[str, typer.Option(help="steady, or moving as the target's (or source's) did.")] = "steady",
     name: Annotated[str, typer.Option(help="Name for the new performer.")] = "",
     iterations: Annotated[int, typer.Option(min=0, help="Training iterations; 0 is the preset's.")] = 0,
+    time_budget: Annotated[str, typer.Option(help=f"Train for so long instead: {FORMS_OF_TIME}.")] = "",
     seed: Annotated[int, typer.Option(min=0, help="Seed of the training.")] = 0,
     home: HomeOption = None,
     as_json: JsonOption = False,
@@ -97,12 +98,14 @@ def transfer(
     if preset == "draft" and family:
         raise InvalidOption("a draft is not trained and has no family; leave --family out", option="--family")
     _one_of("--mode", mode, MODES)
+    if time_budget and (iterations or performer or preset == "draft"):
+        raise InvalidOption("--time-budget says how long to train: leave --iterations out, and train something")
     behind, options = with_background(
         background,
         {
             "preset": preset, "family": family, "normalization": mode, "formats": formats_of(output),
             "side_by_side": side_by_side, "iterations": iterations, "seed": seed, "performer_name": name,
-            "camera": camera,
+            "camera": camera, "training_seconds": seconds_of("--time-budget", time_budget),
         },
     )  # fmt: skip
     dancer, performing = person("--source-person", source_person), person("--target-person", target_person)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,20 @@ def with_background(text: str, options: dict[str, Any]) -> tuple[Part | None, Tr
     word = "" if part is not None else str(parse_background(text))
     check_together(word if part is None else "clip:file", options["camera"], options["formats"])
     return part, TransferOptions.model_validate({**options, "background": word})
+
+
+_SECONDS = {"s": 1, "m": 60, "h": 3600}
+FORMS_OF_TIME = "90s, 20m or 1.5h"
+
+
+def seconds_of(option: str, text: str) -> float:
+    """A time such as 20m, in seconds; nothing is 0. Raises InvalidOption."""
+    if not text:
+        return 0.0
+    found = re.fullmatch(r"(\d+(?:\.\d+)?)([smh])", text)
+    if not found or not float(found[1]):
+        raise InvalidOption(f"{option} {text}: not a time; write it as {FORMS_OF_TIME}", option=option)
+    return float(found[1]) * _SECONDS[found[2]]
 
 
 def person(option: str, text: str) -> str:
