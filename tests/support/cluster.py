@@ -93,7 +93,7 @@ def kubectl(kubeconfig: str, *arguments: str, given: str | None = None, seconds:
 def running(folder: Path) -> Iterator[Cluster]:
     """Applies the overlay, waits until all of it is ready, and deletes the namespace afterwards."""
     kubeconfig = _find()
-    documents = _overlay(folder)
+    documents = _overlay(folder, ipv4_alone=not os.environ.get("KUBECONFIG"))
     key = admin_key(folder / "k8s" / "overlays" / "local" / "secrets.env")
     try:
         kubectl(kubeconfig, "apply", "-f", "-", given=documents)
@@ -121,10 +121,16 @@ def _find() -> str:
     return subprocess.run([NODE, "kubeconfig"], check=True, capture_output=True, text=True).stdout.strip()
 
 
-def _overlay(folder: Path) -> str:
-    """`local`, with the database's image that this machine could build, and volumes of a test's size."""
+def _overlay(folder: Path, *, ipv4_alone: bool) -> str:
+    """`local`, with the database's image that this machine could build, and volumes of a test's size.
+
+    ipv4_alone: for the node that this machine brings up, whose policies know no other addresses.
+    """
     objects = kustomize.build(ROOT, "local", folder)
     for each in objects:
+        if ipv4_alone and each["kind"] == "NetworkPolicy":
+            for rule in each["spec"].get("egress", []):
+                rule["to"] = [peer for peer in rule["to"] if ":" not in peer.get("ipBlock", {}).get("cidr", "")]
         for claim in each.get("spec", {}).get("volumeClaimTemplates", []):
             claim["spec"]["resources"]["requests"]["storage"] = "2Gi"
         if each["kind"] == "StatefulSet" and each["metadata"]["name"] == "postgres":
