@@ -29,7 +29,7 @@ from gateway.resources import Ref
 from gateway.turns import Turns
 from gateway.workers import FEWEST_SHARDS
 from services.common import rpc
-from services.common.errors import DeadlineExceeded, Internal, UnderstudyError
+from services.common.errors import Cancelled, DeadlineExceeded, Internal, ServiceUnavailable, UnderstudyError
 from services.common.telemetry import REQUEST_HEADER, STAGE_HEADER, TRANSFER_HEADER, logger
 from services.common.tls import channel_credentials
 
@@ -188,6 +188,8 @@ class _Patience:
 
     async def wait(self, error: UnderstudyError) -> None:
         """Raises the error when waiting cannot help or has not helped for long enough."""
+        if isinstance(error, Cancelled):  # not by us, who would see asyncio's: a server that stops cuts off late calls
+            error = ServiceUnavailable("the worker went away during the call")
         self._internal += isinstance(error, Internal)
         if not error.retryable or self._waited >= self._retry_seconds or self._internal >= _MOST_INTERNAL:
             raise error
