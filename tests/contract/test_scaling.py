@@ -46,7 +46,7 @@ def worker(folder: Path, repository: Path, number: int, port: int) -> Iterator[W
         "UNDERSTUDY_METRICS_PORT": "-1",
         "UNDERSTUDY_LISTEN_HOST": address,
         "UNDERSTUDY_LISTEN_PORT": str(port),
-        "UNDERSTUDY_SLOTS": "4",
+        "UNDERSTUDY_SLOTS": "32",  # more than calls that may be held at one worker before the other gets one
         "SAMPLE_LOG": str(log),
     }
     with (folder / f"stderr{number}").open("wb") as stderr:
