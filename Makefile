@@ -48,7 +48,7 @@ bench: setup  ## throughput of each stage beside plain scripts
 	@$(BIN)/python -m tests.bench
 
 bench-train: setup  ## families and losses side by side: quality, speed; ARGS="--clip FILE ..."
-	@OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m tests.bench.train $(ARGS)
+	@OMP_WAIT_POLICY=PASSIVE GOMP_SPINCOUNT=2000 $(BIN)/python -m tests.bench.train $(ARGS)
 
 images:  ## a container image a service, tagged TAG; DOCKER_FLAGS go to docker build
 	@for image in $(IMAGES); do DOCKER_BUILDKIT=1 docker build $(DOCKER_FLAGS) --quiet --file deploy/images/Dockerfile \

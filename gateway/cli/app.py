@@ -6,7 +6,7 @@ import contextlib
 import sys
 import threading
 from pathlib import Path
-from typing import Annotated, NoReturn
+from typing import Annotated, NoReturn, get_args
 
 import typer
 from rich.console import Console
@@ -18,12 +18,12 @@ from gateway.cli.exits import Exit, exit_code
 from gateway.cli.gc import gc_app
 from gateway.cli.home import Home
 from gateway.cli.keys import keys_app
-from gateway.cli.options import FORMS_OF_TIME, person, seconds_of, with_background
+from gateway.cli.options import FORMS_OF_TIME, person, training_seconds, with_background
 from gateway.cli.people import show_people
 from gateway.cli.resources import HomeOption, JsonOption, resource_app, transfers_app
 from gateway.cli.stack import Stack
 from gateway.cli.transfer import ENDINGS, Job, Part, formats_of, interruptible, run_transfer
-from gateway.resources import Transfer
+from gateway.resources import Family, Transfer
 from services.common.errors import InvalidOption, UnderstudyError
 from services.common.subject import FORMS
 
@@ -40,7 +40,6 @@ app.add_typer(keys_app, name="keys")
 app.add_typer(gc_app, name="gc")
 
 PRESETS = ("draft", "preview", "standard", "hd")
-FAMILIES = ("composite", "pix2pixhd")
 MODES = ("global", "limbs")
 
 
@@ -94,18 +93,16 @@ def transfer(
 ) -> None:
     """Makes TARGET dance SOURCE's dance."""
     _one_of("--preset", preset, PRESETS)
-    _one_of("--family", family, ("", *FAMILIES))
+    _one_of("--family", family, get_args(Family))
     if preset == "draft" and family:
         raise InvalidOption("a draft is not trained and has no family; leave --family out", option="--family")
     _one_of("--mode", mode, MODES)
-    if time_budget and (iterations or performer or preset == "draft"):
-        raise InvalidOption("--time-budget says how long to train: leave --iterations out, and train something")
     behind, options = with_background(
         background,
         {
             "preset": preset, "family": family, "normalization": mode, "formats": formats_of(output),
             "side_by_side": side_by_side, "iterations": iterations, "seed": seed, "performer_name": name,
-            "camera": camera, "training_seconds": seconds_of("--time-budget", time_budget),
+            "camera": camera, "training_seconds": training_seconds(time_budget, iterations, performer, preset),
         },
     )  # fmt: skip
     dancer, performing = person("--source-person", source_person), person("--target-person", target_person)
@@ -211,4 +208,4 @@ def demo(folder: Path, home: HomeOption = None) -> None:
 
 def _one_of(option: str, value: str, choices: tuple[str, ...]) -> None:
     if value not in choices:
-        raise InvalidOption(f"{option} {value}: choose one of {', '.join(choices)}", option=option)
+        raise InvalidOption(f"{option} {value}: choose one of {', '.join(filter(None, choices))}", option=option)

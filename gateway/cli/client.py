@@ -52,9 +52,8 @@ class GatewayClient:
         return Clip.model_validate(self._patiently(lambda: self._http.post("/v1/clips", json={"url": url})))
 
     def create_transfer(self, request: TransferRequest) -> Transfer:
-        body = request.model_dump(
-            mode="json", exclude_defaults=True
-        )  # a gateway of another version knows other options
+        # Only what was chosen: a gateway of another version may know other options.
+        body = request.model_dump(mode="json", exclude_defaults=True)
         return Transfer.model_validate(self._patiently(lambda: self._http.post("/v1/transfers", json=body)))
 
     def transfer(self, transfer_id: str) -> Transfer:

@@ -27,13 +27,18 @@ _SECONDS = {"s": 1, "m": 60, "h": 3600}
 FORMS_OF_TIME = "90s, 20m or 1.5h"
 
 
-def seconds_of(option: str, text: str) -> float:
-    """A time such as 20m, in seconds; nothing is 0. Raises InvalidOption."""
+def training_seconds(text: str, iterations: int, performer: str, preset: str) -> float:
+    """Seconds of a --time-budget such as 20m; nothing is 0. Raises InvalidOption, also beside what contradicts it."""
     if not text:
         return 0.0
     found = re.fullmatch(r"(\d+(?:\.\d+)?)([smh])", text)
     if not found or not float(found[1]):
-        raise InvalidOption(f"{option} {text}: not a time; write it as {FORMS_OF_TIME}", option=option)
+        raise InvalidOption(f"--time-budget {text}: not a time; write it as {FORMS_OF_TIME}", option="--time-budget")
+    if iterations or performer or preset == "draft":
+        raise InvalidOption(
+            "--time-budget says how long to train: it does not go with --iterations, with a --performer (trained "
+            "already) or with --preset draft (not trained)", option="--time-budget",
+        )  # fmt: skip
     return float(found[1]) * _SECONDS[found[2]]
 
 

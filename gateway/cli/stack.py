@@ -194,7 +194,7 @@ class Stack:
             "MALLOC_ARENA_MAX": "2",  # seven processes share one small machine
             "TMPDIR": str(self._home.spool),
             # Threads that spin long while they wait starve the others on a busy machine; those that do not spin at all
-            # cost the training a sixth of its speed on a quiet one. 2000 turns are some tens of microseconds.
+            # cost the training a sixth of its speed on a quiet one.
             "OMP_WAIT_POLICY": os.environ.get("OMP_WAIT_POLICY", "PASSIVE"),
             "GOMP_SPINCOUNT": os.environ.get("GOMP_SPINCOUNT", "2000"),
         }

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from services.common.artifacts import Artifact
 from services.common.errors import DataCorrupted
-from services.common.nn.window import WindowPath
+from services.common.nn.window import LEAD, WindowPath
 from services.common.puppet import Puppet, References, add_detail, enlarged, open_references
 from services.common.tracks import PoseTrack
 from services.renderer.generator import BATCH, WindowGenerator
@@ -21,8 +21,8 @@ from services.renderer.generator import BATCH, WindowGenerator
 Floats = NDArray[np.float32]
 
 
-# Frames that a generator which goes on from its last picture goes on for, and those that it begins early.
-_RUN, _LEAD = 64, 6
+# Frames that a generator which goes on from its last picture goes on for.
+_RUN = 64
 
 
 class Windows(Protocol):
@@ -66,7 +66,7 @@ class ContinuingWindows:
         first = self._coming
         if not run < self._coming <= frame:
             self._generator.restart()
-            first = max(0, run - _LEAD)
+            first = max(0, run - LEAD)
         for earlier in range(first, frame):
             self._generator(self._keypoints[earlier : earlier + 1])
         self._coming = frame + 1

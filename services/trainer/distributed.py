@@ -43,15 +43,6 @@ class World:
         distributed.all_reduce(sums)
         return dict(zip(values, (sums / self.size).tolist(), strict=True))
 
-    def largest(self, value: int) -> int:
-        """The largest of the processes' values: how they agree, for example on whether to stop."""
-        if self.size == 1:
-            return value
-        number = torch.tensor([value], dtype=torch.int64)
-        number = number.cuda() if distributed.get_backend() == "nccl" else number
-        distributed.all_reduce(number, op=distributed.ReduceOp.MAX)
-        return int(number.item())
-
 
 ALONE = World()
 

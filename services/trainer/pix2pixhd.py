@@ -12,6 +12,7 @@ from torch.nn import functional
 
 from services.common.nn.pix2pixhd import Pix2PixHD
 from services.common.nn.strokes import CHANNELS
+from services.common.nn.window import LEAD
 from services.trainer.augment import Batch, Draw, whole_batch
 from services.trainer.data import TrainingSet
 from services.trainer.device import Device
@@ -19,9 +20,6 @@ from services.trainer.discriminators import Features, MultiScaleDiscriminator, f
 from services.trainer.distributed import ALONE, World
 from services.trainer.presets import AnchorConfig
 from services.trainer.training import Floats, Training
-
-# Where frames are not shown one after the other, so many before are gone through first.
-LEAD = 6
 
 
 class AnchorTraining(Training):

@@ -82,10 +82,13 @@ async def measure(workers: int, shards_each: int, seconds: float, folder: Path) 
 def _shards(store: Path, count: int) -> list[types_pb2.ArtifactRef]:
     """Frame shards, all different."""
     artifacts = Artifacts(FileObjectStore(store), store.parent / "cache")
-    picture = np.zeros((_SIDE_PX, _SIDE_PX, 3), np.uint8)
-    frames = [picture + np.uint8(number % 251) for number in range(FRAMES_PER_SHARD * count)]
-    clip = artifacts.open(store_clip(artifacts, frames)).facts
-    return [types_pb2.ArtifactRef(**each["artifact"]) for each in clip["shards"]]
+    shards = []
+    for number in range(count):
+        frame = np.full((_SIDE_PX, _SIDE_PX, 3), number % 256, np.uint8)
+        frame[0, 0] = number // 256
+        clip = artifacts.open(store_clip(artifacts, [frame] * FRAMES_PER_SHARD)).facts
+        shards += [types_pb2.ArtifactRef(**each["artifact"]) for each in clip["shards"]]
+    return shards
 
 
 @contextlib.contextmanager

@@ -18,6 +18,8 @@ from services.common.tracks import PoseTrack
 
 Floats = NDArray[np.float64]
 
+LEAD = 6
+"""Frames that a generator which is given its own last picture begins early: by then it has forgotten how it began."""
 # Keypoints less sure than this do not decide where the window is: a guessed hand must not drag it about.
 _SURE = 0.3
 # Keypoints end at eyes, knuckles and soles; hair, clothes and shoes reach further by this part of the person's height.

@@ -9,7 +9,7 @@ import pytest
 from pydantic import ValidationError
 
 from gateway.budget import with_iterations
-from gateway.cli.options import seconds_of
+from gateway.cli.options import training_seconds
 from gateway.database import Database
 from gateway.resources import ClipUse, Transfer, TransferOptions
 from services.common.errors import InvalidOption
@@ -57,10 +57,16 @@ def test_what_contradicts_itself_is_refused(database: Database) -> None:
 
 @pytest.mark.parametrize(("text", "seconds"), [("90s", 90.0), ("20m", 1200.0), ("1.5h", 5400.0), ("", 0.0)])
 def test_times_are_written_with_their_unit(text: str, seconds: float) -> None:
-    assert seconds_of("--time-budget", text) == seconds
+    assert training_seconds(text, 0, "", "preview") == seconds
 
 
 @pytest.mark.parametrize("text", ["20", "0m", "-5m", "m", "5 m", "1e3s"])
 def test_other_times_are_refused(text: str) -> None:
     with pytest.raises(InvalidOption, match="--time-budget"):
-        seconds_of("--time-budget", text)
+        training_seconds(text, 0, "", "preview")
+
+
+@pytest.mark.parametrize(("iterations", "performer", "preset"), [(5, "", ""), (0, "ada", ""), (0, "", "draft")])
+def test_a_time_does_not_go_with_what_is_not_trained_or_counted(iterations: int, performer: str, preset: str) -> None:
+    with pytest.raises(InvalidOption, match="does not go with"):
+        training_seconds("20m", iterations, performer, preset)
