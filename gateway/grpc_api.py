@@ -14,7 +14,7 @@ from pydantic import BaseModel, ValidationError
 from understudy.v1 import gateway_pb2 as pb
 from understudy.v1 import gateway_pb2_grpc
 
-from gateway.resources import ClipPeople, ClipUse, Evaluation, TransferRequest
+from gateway.resources import ClipPeople, ClipUse, Evaluation, TransferRequest, invalid_input
 from gateway.service import Understudy
 from services.common import rpc
 from services.common.errors import InvalidInput
@@ -47,8 +47,7 @@ def _validated(document: dict[str, Any], model: type[B]) -> B:
     try:
         return model.model_validate(document)
     except ValidationError as error:
-        places = [f"{'.'.join(map(str, each['loc']))}: {each['msg']}" for each in error.errors()]
-        raise InvalidInput("; ".join(places)) from error
+        raise invalid_input(error.errors()) from error
 
 
 def _filled(document: dict[str, Any]) -> dict[str, Any]:

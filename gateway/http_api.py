@@ -22,7 +22,7 @@ from gateway.http_keys import add_keys
 from gateway.http_people import add_people
 from gateway.http_problems import problem_of
 from gateway.metrics import GatewayMetrics
-from gateway.resources import Clip, Performer, Transfer, TransferRequest
+from gateway.resources import Clip, Performer, Transfer, TransferRequest, invalid_input
 from gateway.service import Understudy
 from services.common.errors import Forbidden, InvalidInput, UnderstudyError
 from services.common.telemetry import logger
@@ -123,8 +123,7 @@ def _add_errors(app: FastAPI) -> None:
 
     @app.exception_handler(RequestValidationError)
     async def invalid(request: Request, error: RequestValidationError) -> Response:
-        places = [f"{'.'.join(str(part) for part in each['loc'][1:])}: {each['msg']}" for each in error.errors()]
-        return _problem(InvalidInput("; ".join(places)), request.url.path)
+        return _problem(invalid_input(error.errors(), outer=1), request.url.path)
 
 
 def _problem(error: UnderstudyError, instance: str) -> JSONResponse:

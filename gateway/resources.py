@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from enum import StrEnum
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
+from services.common.errors import InvalidInput
 from services.common.subject import parse_subject
 
 Preset = Literal["", "draft", "preview", "standard", "hd"]
@@ -258,3 +260,12 @@ class Transfer(_Model):
     summary: str = ""
     create_time: str = Field(default_factory=now)
     update_time: str = Field(default_factory=now)
+
+
+def invalid_input(errors: Iterable[Mapping[str, Any]], outer: int = 0) -> InvalidInput:
+    """What pydantic found wrong, as an answer: each place and what is wrong there. outer: parts of places left out."""
+    said = []
+    for each in errors:
+        place, message = ".".join(map(str, each["loc"][outer:])), each["msg"].removeprefix("Value error, ")
+        said.append(f"{place}: {message}" if place else message)
+    return InvalidInput("; ".join(said))

@@ -6,21 +6,31 @@ import re
 from pathlib import Path
 from typing import Any
 
+from pydantic import ValidationError
+
 from gateway.backgrounds import check_together, parse_background
 from gateway.cli.transfer import Part
-from gateway.resources import TransferOptions
+from gateway.resources import TransferOptions, invalid_input
 from services.common.errors import InvalidOption, ResourceNotFound
 from services.common.subject import parse_subject
 
 
 def with_background(text: str, options: dict[str, Any]) -> tuple[Part | None, TransferOptions]:
-    """The picture or video that --background names, or None, and the options with it. Raises InvalidOption."""
+    """The picture or video that --background names, or None, and the options with it.
+
+    Raises InvalidOption, and ResourceNotFound where no such file is.
+    """
     part = Part(text) if text.startswith(("http://", "https://")) or Path(text).is_file() else None
     if part is None and ":" not in text and Path(text).suffix:
         raise ResourceNotFound(f"--background {text}: no such file", path=text)
     word = "" if part is not None else str(parse_background(text))
-    check_together(word if part is None else "clip:file", options["camera"], options["formats"])
-    return part, TransferOptions.model_validate({**options, "background": word})
+    behind = word if part is None else "clip:file"  # the clip's id is known once it was brought in
+    check_together(behind, options["camera"], options["formats"])
+    try:
+        checked = TransferOptions.model_validate({**options, "background": behind})
+    except ValidationError as error:
+        raise InvalidOption(invalid_input(error.errors()).message) from error
+    return part, checked.model_copy(update={"background": word})
 
 
 _SECONDS = {"s": 1, "m": 60, "h": 3600}

@@ -107,6 +107,15 @@ def test_refusals_are_one_line_with_an_exit_code(tmp_path: Path, video: Path) ->
     preset = understudy("transfer", video, video, "--preset", "fastest", "--home", tmp_path / "home")
     assert preset.returncode == Exit.USAGE
     assert "preview, standard, hd" in preset.stderr
+    cut_out = understudy(
+        "transfer", video, video, "--family", "pix2pixhd", "--background", "transparent", "-o", tmp_path / "out.webm",
+        "--home", tmp_path / "home",
+    )  # fmt: skip
+    assert cut_out.returncode == Exit.USAGE
+    assert cut_out.stderr.startswith("understudy: pix2pixhd paints its own background; leave")
+    many = understudy("transfer", video, video, "--iterations", "2000000", "--home", tmp_path / "home")
+    assert many.returncode == Exit.USAGE
+    assert many.stderr.startswith("understudy: iterations: ")
     assert not (tmp_path / "home").exists()
 
 
