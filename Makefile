@@ -10,10 +10,10 @@ SERVICES := downloader pose segmentation normalization trainer renderer gateway
 IMAGES := $(SERVICES) store-setup minio
 COMPILE := uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --no-header
 
-.PHONY: help setup proto demo test test-containers test-k8s lint bench bench-train images lock clean
+.PHONY: help setup proto demo test test-containers test-k8s lint bench bench-fidelity bench-train bench-render images lock clean
 
 help:  ## this list
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-15s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z0-9 -]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-15s %s\n", $$1, $$2}'
 
 setup: $(STAMP) $(GENERATED) $(WEIGHTS)  ## everything that running and testing needs, into .venv
 
@@ -47,8 +47,8 @@ lint: setup  ## ruff and mypy alone
 bench: setup  ## throughput of each stage beside plain scripts
 	@$(BIN)/python -m tests.bench
 
-bench-train: setup  ## families and losses side by side: quality, speed; ARGS="--clip FILE ..."
-	@OMP_WAIT_POLICY=PASSIVE GOMP_SPINCOUNT=2000 $(BIN)/python -m tests.bench.train $(ARGS)
+bench-fidelity bench-train bench-render: bench-%: setup  ## quality; speed of training; of rendering (ARGS="--clip FILE ...")
+	@OMP_WAIT_POLICY=PASSIVE GOMP_SPINCOUNT=2000 $(BIN)/python -m tests.bench.$* $(ARGS)
 
 images:  ## a container image a service, tagged TAG; DOCKER_FLAGS go to docker build
 	@for image in $(IMAGES); do DOCKER_BUILDKIT=1 docker build $(DOCKER_FLAGS) --quiet --file deploy/images/Dockerfile \

@@ -45,16 +45,17 @@ class Windows(Protocol):
 class ContinuingWindows:
     """Families whose generator is given its own picture of the frame before, and which paint everything.
 
-    What came before a frame is defined by the frame alone: each run of `_RUN` frames begins anew, some frames early.
+    What came before a frame is defined by the frame alone: each run of `run` frames begins anew, some frames early.
     So any frame can be rendered without those before it, whole runs one after the other cost little more, and because
     the network soon forgets how it began, runs join unseen.
     """
 
     batch, factor, cuts_out = 1, 1, False
 
-    def __init__(self, model_path: Path, window: WindowPath, track: PoseTrack, threads: int) -> None:
+    def __init__(self, model_path: Path, window: WindowPath, track: PoseTrack, threads: int, run: int = _RUN) -> None:
         self._generator = WindowGenerator(model_path, window.width, window.height, threads)
         self._keypoints = _held(window.keypoints(track), track.valid)
+        self._run = run
         self._coming = -1
 
     def __call__(self, frames: NDArray[np.int64]) -> Floats:
@@ -62,7 +63,7 @@ class ContinuingWindows:
         return np.stack([self._window(int(frame)) for frame in frames])
 
     def _window(self, frame: int) -> Floats:
-        run = frame - frame % _RUN
+        run = frame - frame % self._run
         first = self._coming
         if not run < self._coming <= frame:
             self._generator.restart()

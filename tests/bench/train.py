@@ -1,201 +1,169 @@
-"""How good and how fast training is: families and losses side by side, on one target's held-out frames.
+"""How fast training and its generators are: presets and families side by side, on one target.
 
-    python -m tests.bench.train [--clip FILE] [--frames N] [--minutes M] [--rows NAME,...] [--seeds N]
-                                [--json FILE] [--picture FILE]
+    python -m tests.bench.train [--clip FILE] [--frames N] [--presets preview,...] [--families composite,...]
+                                [--runs N] [--json FILE] [--picture FILE]
 
-Every row trains for the same time: a few iterations are timed, and as many as fit are then run, so that each has its
-whole schedule. A row is a family, or the `composite` with one thing changed. The picture has the truth above the rows'
-results.
+Each row is a process of its own, so that its memory is its own: that of the GPU where there is one, else what is
+resident. Training computes on the best device that there is, rendering as the renderer does. How good what is trained
+becomes is for `tests.bench.fidelity`, also against the clock.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import math
+import os
+import pickle
+import resource
+import statistics
+import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from xml.sax.saxutils import escape
 
-import numpy as np
+import torch
 
-from services.common.nn.processors import available_cpus
-from services.common.puppet import References
-from services.common.shards import encode_frame
 from services.common.synthetic import write_synthetic_pair
-from services.renderer.families import CompositeWindows, ContinuingWindows, Windows
-from services.trainer.data import Picture, Split, load_training_set, split_clip
-from services.trainer.device import choose_device
 from services.trainer.draft import DraftConfig, read_references
-from services.trainer.evaluation import Metrics, evaluate
-from services.trainer.export import export_onnx
-from services.trainer.families import begin_training, paints_everything
-from services.trainer.training import Hooks, Training, train
-from services.trainer.worker import judged
-from tests.bench.plain import PlainScript, StudiedClip
-from tests.bench.report import machine
-from tests.bench.stages import Work
-from tests.bench.variants import variant, variants
+from services.trainer.presets import PRESETS, training_config
+from tests.bench.plain import StudiedClip
+from tests.bench.report import Spread, machine
+from tests.bench.rows import iteration_seconds, prepare, rendered_per_second, study_clip
 
 _REPOSITORY = Path(__file__).resolve().parents[2]
-_WARM_ITERATIONS, _TIMED_POINTS = 3, 20
-_RENDERED_FRAMES = 24
+_MIB = 1 << 20
+_ITERATIONS = 1000
 
 
 @dataclass(frozen=True)
-class Row:
-    """What one training gave.
+class Speed:
+    """One row. images: generated an iteration. memory_mib: at most, after rendering too.
 
-    images: generated an iteration. images_per_second: trained. frames_per_second: of windows as the renderer makes
-    them. metrics: of the performer ("generated"), and in its window of the nearest training frame and of a draft.
+    images_per_second, frames_per_second: of training and of rendering, one value a run.
     """
 
-    name: str
-    seed: int
-    iterations: int
-    images: int
-    seconds: float
-    images_per_second: float
-    frames_per_second: float
+    preset: str
+    family: str
+    device: str
     parameters: int
-    metrics: dict[str, Metrics]
+    images: int
+    images_per_second: list[float]
+    frames_per_second: list[float]
+    memory_mib: float
+
+    @property
+    def label(self) -> str:
+        return f"{self.family}, {self.preset}"
 
 
-def train_row(name: str, seed: int, seconds: float, study: StudiedClip, folder: Path) -> tuple[Row, Picture]:
-    """Trains a variant for about `seconds`; returns its row and its sheet, truth above result."""
-    device = choose_device()
-    config = variant(name, 1, seed)
-    still = paints_everything(config)
-    split = split_clip(study.track, study.camera, config.resolution, config.most_frames, still=still)
-    frames = study.frames(split.training)
-    data = load_training_set(split, study.camera, study.plate, frames, _nothing).to(device.torch)
-    iterations = _fitting(begin_training(variant(name, 1000, seed), data, device), seconds)
-    config = variant(name, iterations, seed)
-    training = begin_training(config, data, device)
-    began = time.perf_counter()
-    train(training, Hooks(_nothing, _nothing, _nothing, _nothing))
-    took = time.perf_counter() - began
+def measure(preset: str, family: str, study: StudiedClip, runs: int) -> Speed:
+    """In this process."""
+    prepared = prepare(training_config(preset, family, _ITERATIONS, 0), study)
+    training, split = prepared.training, prepared.split
+    trained = [prepared.images / iteration_seconds(training) for _ in range(runs)]
     references = read_references(split, study.camera, DraftConfig.references, study.some)
-    performers, heldout = judged(training, split, references), study.frames(split.heldout)
-    found = evaluate(performers, split, study.camera, study.plate, heldout, _nothing)
-    images = 2 * config.batch if still else config.batch  # its samples are pairs of frames
-    row = Row(
-        name, seed, iterations, images, took, iterations * images / took,
-        _rendered_per_second(training, split, references, folder),
-        sum(parameter.numel() for parameter in training.performer.parameters()), found.metrics,
-    )  # fmt: skip
-    return row, found.sheet
+    with tempfile.TemporaryDirectory(prefix="understudy-bench-") as folder:
+        rendered = [rendered_per_second(training, split, references, Path(folder)) for _ in range(runs)]
+    on_gpu = training.device.torch.type == "cuda"
+    memory = torch.cuda.max_memory_allocated() if on_gpu else resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    device = torch.cuda.get_device_name() if on_gpu else training.device.torch.type
+    parameters = sum(parameter.numel() for parameter in training.performer.parameters())
+    return Speed(preset, family, device, parameters, prepared.images, trained, rendered, memory / _MIB)
 
 
-def _nothing(*_: object) -> None:
-    pass
+def _apart(preset: str, family: str, study: Path, runs: int) -> Speed:
+    """In a process of its own. Raises CalledProcessError when it fails."""
+    command = [sys.executable, "-m", "tests.bench.train", "--row", preset, family, str(study), "--runs", str(runs)]
+    began = time.monotonic()
+    told = subprocess.run(command, cwd=_REPOSITORY, check=True, stdout=subprocess.PIPE, env=dict(os.environ)).stdout
+    sys.stderr.write(f"{family}, {preset}: {time.monotonic() - began:.0f} s\n")
+    return Speed(**json.loads(told))
 
 
-def _fitting(training: Training, seconds: float) -> int:
-    """Iterations that take about `seconds`; timed all over the schedule, whose parts differ in cost."""
-    total = training.config.iterations
-    for _ in range(_WARM_ITERATIONS):
-        training.iterate()
-    took = 0.0
-    for point in range(_TIMED_POINTS):
-        training.step = round((point + 0.5) / _TIMED_POINTS * total)
-        began = time.perf_counter()
-        training.iterate()
-        took += time.perf_counter() - began
-    return max(2, round(seconds / (took / _TIMED_POINTS)))
-
-
-def _rendered_per_second(training: Training, split: Split, references: References, folder: Path) -> float:
-    """Windows a second as the renderer makes them."""
-    path, window, side = folder / "generator.onnx", split.window, training.config.resolution
-    path.write_bytes(export_onnx(training.performer, side))
-    windows: Windows
-    if paints_everything(training.config):
-        windows = ContinuingWindows(path, window, split.track, available_cpus())
-    else:
-        windows = CompositeWindows(path, references, window, split.track, available_cpus(), side)
-    first = int(split.heldout[0])
-    windows(np.arange(first, first + 1))  # what the first call sets up
-    wanted = split.heldout[: _RENDERED_FRAMES + 1][1:]
-    began = time.perf_counter()
-    for start in range(0, len(wanted), windows.batch):
-        windows(wanted[start : start + windows.batch])
-    return len(wanted) / (time.perf_counter() - began)
-
-
-_COLUMNS = {
-    "person_ssim": "person-SSIM", "person_psnr_db": "person-PSNR", "sharpness": "sharpness", "flicker": "flicker",
-}  # fmt: skip
-
-
-def table(rows: Sequence[Row]) -> str:
+def table(rows: Sequence[Speed]) -> str:
     """Markdown."""
-    head = ["row", "seed", "iterations x images", *_COLUMNS.values(), "trained images/s", "rendered frames/s"]
+    head = ["training", "device", "parameters", "images/s, trained", "frames/s, rendered", "memory at most, MiB"]
     lines = [" | ".join(head), " | ".join("---" for _ in head)]
-    names = ("nearest", "draft") if rows else ()
-    lines += [" | ".join([name, "", "", *_measures(rows[0].metrics[name]), "", ""]) for name in names]
     for row in rows:
-        rates = [f"{row.images_per_second:.1f}", f"{row.frames_per_second:.1f}"]
-        measures = _measures(row.metrics["generated"])
-        lines.append(" | ".join([row.name, str(row.seed), f"{row.iterations} x {row.images}", *measures, *rates]))
+        rates = [str(Spread.of(row.images_per_second)), str(Spread.of(row.frames_per_second))]
+        size = f"{row.parameters / 1e6:.1f} M"
+        lines.append(" | ".join([row.label, row.device, size, *rates, f"{row.memory_mib:.0f}"]))
     return "\n".join(lines)
 
 
-def _measures(metrics: Metrics) -> list[str]:
-    return [f"{metrics.get(key, float('nan')):.3f}" for key in _COLUMNS]
+def picture(rows: Sequence[Speed]) -> str:
+    """SVG: both rates of each row, as bars whose lengths are logarithms, since they differ by orders of magnitude."""
+    width, height = 760, 60 + 52 * len(rows)
+    medians = [(statistics.median(row.images_per_second), statistics.median(row.frames_per_second)) for row in rows]
+    least = min(min(pair) for pair in medians) / 2.0
+    most = max(max(pair) for pair in medians)
 
+    def length(rate: float) -> float:
+        return round(430.0 * math.log(rate / least) / math.log(most / least), 1)
 
-def _study(clip: Path, frames: int) -> StudiedClip:
-    with tempfile.TemporaryDirectory(prefix="understudy-bench-") as folder:
-        return PlainScript(Work(clip, frames, 0), Path(folder)).study()
+    parts = []
+    for number, (row, pair) in enumerate(zip(rows, medians, strict=True)):
+        top = 44 + 52 * number
+        parts.append(f'<text x="190" y="{top + 25}" text-anchor="end">{escape(row.label)}</text>')
+        for line, (rate, colour, unit) in enumerate(
+            zip(pair, ("#5b8fc9", "#c98f5b"), ("images/s trained", "frames/s rendered"), strict=True)
+        ):
+            y = top + 20 * line
+            parts.append(f'<rect x="200" y="{y}" width="{length(rate)}" height="18" fill="{colour}"/>')
+            parts.append(f'<text x="{206 + length(rate)}" y="{y + 13}">{rate:.2f} {unit}</text>')
+    return (
+        f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{height}" font-family="sans-serif" '
+        f'font-size="12"><rect width="100%" height="100%" fill="white"/><text x="10" y="24" font-size="14">'
+        f"Training and rendering (logarithmic)</text>{''.join(parts)}</svg>\n"
+    )
 
 
 def _arguments(given: list[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m tests.bench.train", description="Quality and speed of training.")
+    parser = argparse.ArgumentParser(prog="python -m tests.bench.train", description="Speed of training.")
     parser.add_argument("--clip", type=Path, help="a video with one person; default: a synthetic dancer")
-    parser.add_argument("--frames", type=int, default=0, help="of the clip, from its start; 0 is all (default)")
-    parser.add_argument("--minutes", type=float, default=2.5, help="of training for each row (default 2.5)")
-    parser.add_argument("--rows", default="composite,pix2pixhd", help=f"of {', '.join(variants())}, or all")
-    parser.add_argument("--seeds", type=int, default=1, help="trainings of each row (default 1)")
+    parser.add_argument("--frames", type=int, default=100, help="of the clip, from its start; 0 is all (default 100)")
+    parser.add_argument("--presets", default="preview", help=f"of {', '.join(PRESETS[1:])} (default preview)")
+    parser.add_argument("--families", default="composite,pix2pixhd", help="default: composite,pix2pixhd")
+    parser.add_argument("--runs", type=int, default=3, help="of each measure (default 3)")
     parser.add_argument("--json", type=Path, help="where all figures go")
-    parser.add_argument("--picture", type=Path, help="where a JPEG goes: each row's truth above its result")
+    parser.add_argument("--picture", type=Path, help="where an SVG goes")
+    parser.add_argument("--row", nargs=3, help=argparse.SUPPRESS)  # what a process of its own is told
     return parser.parse_args(given)
 
 
 def main(given: list[str] | None = None) -> None:
     """Prints the table."""
     arguments = _arguments(given)
-    names = list(variants()) if arguments.rows == "all" else arguments.rows.split(",")
-    for name in names:
-        variant(name, 1, 0)  # a name that there is not is refused before hours of work
+    if arguments.row:
+        preset, family, study = arguments.row
+        found = measure(preset, family, pickle.loads(Path(study).read_bytes()), arguments.runs)
+        sys.stdout.write(json.dumps(asdict(found)))
+        return
+    wanted = [(preset, family) for preset in arguments.presets.split(",") for family in arguments.families.split(",")]
+    for preset, family in wanted:
+        training_config(preset, family, 1, 0)  # what there is not is refused before the work
     clip = arguments.clip
     if clip is None:
-        folder, frames = _REPOSITORY / ".cache" / "bench", arguments.frames or 200
-        clip = write_synthetic_pair(folder, source_frames=8, target_frames=frames).target
-    study = _study(clip, arguments.frames)
-    rows, sheets = list[Row](), list[Picture]()
-    with tempfile.TemporaryDirectory(prefix="understudy-bench-") as folder_name:
-        for seed in range(arguments.seeds):
-            for name in names:
-                row, sheet = train_row(name, seed, 60.0 * arguments.minutes, study, Path(folder_name))
-                rows.append(row)
-                sheets.append(sheet)
-                sys.stderr.write(f"{name}, seed {seed}: {row.iterations} iterations in {row.seconds:.0f} s\n")
+        folder = _REPOSITORY / ".cache" / "bench"
+        clip = write_synthetic_pair(folder, source_frames=8, target_frames=arguments.frames or 100).target
+    with tempfile.TemporaryDirectory(prefix="understudy-bench-") as name:
+        study = Path(name) / "study"
+        study.write_bytes(pickle.dumps(study_clip(clip, arguments.frames)))
+        rows = [_apart(*each, study, arguments.runs) for each in wanted]
     about = machine()
     sys.stdout.write(
-        f"{clip.name}: {arguments.minutes:g} minutes a row on {about['processor']}, {about['cores']} cores "
+        f"{clip.name} on {about['processor']}, {about['cores']} cores, median (min-max) of {arguments.runs} runs "
         f"(load after: {about['load_1_minute']})\n\n{table(rows)}\n"
     )
     if arguments.json:
-        document: dict[str, Any] = {"clip": clip.name, "machine": about, "rows": [asdict(row) for row in rows]}
-        arguments.json.write_text(json.dumps(document, indent=1))
+        arguments.json.write_text(json.dumps({"machine": about, "rows": list(map(asdict, rows))}, indent=1))
     if arguments.picture:
-        widest = max(sheet.shape[1] for sheet in sheets)
-        padded = [np.pad(sheet, ((0, 0), (0, widest - sheet.shape[1]), (0, 0))) for sheet in sheets]
-        arguments.picture.write_bytes(encode_frame(np.concatenate(padded)))
+        arguments.picture.write_text(picture(rows))
 
 
 if __name__ == "__main__":

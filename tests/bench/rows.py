@@ -1,0 +1,136 @@
+"""One training for the benches: for so long, then measured on the frames held out and rendered.
+
+A few iterations are timed, and as many as fit the time are then run, so that each training has its whole schedule.
+"""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from services.common.nn.processors import available_cpus
+from services.common.puppet import References
+from services.renderer.families import CompositeWindows, ContinuingWindows, Windows
+from services.trainer.data import Picture, Split, load_training_set, split_clip
+from services.trainer.device import choose_device
+from services.trainer.draft import DraftConfig, read_references
+from services.trainer.evaluation import Metrics, evaluate
+from services.trainer.export import export_onnx
+from services.trainer.families import begin_training, paints_everything
+from services.trainer.presets import Config
+from services.trainer.training import Hooks, Training, train
+from services.trainer.worker import judged
+from tests.bench.plain import PlainScript, StudiedClip
+from tests.bench.stages import Work
+from tests.bench.variants import variant
+
+_WARM_ITERATIONS, _TIMED_POINTS = 3, 20
+_RENDERED_FRAMES = 24
+
+
+@dataclass(frozen=True)
+class Row:
+    """What one training gave.
+
+    images: generated an iteration. images_per_second: trained. frames_per_second: of windows as the renderer makes
+    them. metrics: of the performer ("generated"), and in its window of the nearest training frame and of a draft.
+    """
+
+    name: str
+    seed: int
+    iterations: int
+    images: int
+    seconds: float
+    images_per_second: float
+    frames_per_second: float
+    parameters: int
+    metrics: dict[str, Metrics]
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A training before its first iteration, and what it is judged by."""
+
+    training: Training
+    split: Split
+
+    @property
+    def images(self) -> int:
+        """Generated in one iteration; the anchor's samples are pairs of frames."""
+        config = self.training.config
+        return 2 * config.batch if paints_everything(config) else config.batch
+
+
+def prepare(config: Config, study: StudiedClip) -> Prepared:
+    """The training of a configuration on the best device that there is."""
+    device = choose_device()
+    still = paints_everything(config)
+    split = split_clip(study.track, study.camera, config.resolution, config.most_frames, still=still)
+    data = load_training_set(split, study.camera, study.plate, study.frames(split.training), _nothing)
+    return Prepared(begin_training(config, data.to(device.torch), device), split)
+
+
+def train_row(name: str, seed: int, seconds: float, study: StudiedClip, folder: Path) -> tuple[Row, Picture]:
+    """Trains a variant for about `seconds`; returns its row and its sheet, truth above result."""
+    tried = prepare(variant(name, 1000, seed), study)
+    iterations = max(2, round(seconds / iteration_seconds(tried.training)))
+    data, device, split = tried.training.data, tried.training.device, tried.split
+    training = begin_training(variant(name, iterations, seed), data, device)
+    began = time.perf_counter()
+    train(training, Hooks(_nothing, _nothing, _nothing, _nothing))
+    took = time.perf_counter() - began
+    references = read_references(split, study.camera, DraftConfig.references, study.some)
+    performers, heldout = judged(training, split, references), study.frames(split.heldout)
+    found = evaluate(performers, split, study.camera, study.plate, heldout, _nothing)
+    row = Row(
+        name, seed, iterations, tried.images, took, iterations * tried.images / took,
+        rendered_per_second(training, split, references, folder),
+        sum(parameter.numel() for parameter in training.performer.parameters()), found.metrics,
+    )  # fmt: skip
+    return row, found.sheet
+
+
+def _nothing(*_: object) -> None:
+    pass
+
+
+def iteration_seconds(training: Training) -> float:
+    """What an iteration takes; timed all over the schedule, whose parts differ in cost."""
+    total = training.config.iterations
+    for _ in range(_WARM_ITERATIONS):
+        training.iterate()
+    took = 0.0
+    for point in range(_TIMED_POINTS):
+        training.step = round((point + 0.5) / _TIMED_POINTS * total)
+        began = time.perf_counter()
+        training.iterate()
+        took += time.perf_counter() - began
+    return took / _TIMED_POINTS
+
+
+def rendered_per_second(training: Training, split: Split, references: References, folder: Path) -> float:
+    """Windows a second as the renderer makes them, with the processors of this machine."""
+    path, window, side = folder / "generator.onnx", split.window, training.config.resolution
+    path.write_bytes(export_onnx(training.performer, side))
+    windows: Windows
+    if paints_everything(training.config):
+        windows = ContinuingWindows(path, window, split.track, available_cpus())
+    else:
+        windows = CompositeWindows(path, references, window, split.track, available_cpus(), side)
+    first = int(split.heldout[0])
+    windows(np.arange(first, first + 1))  # what the first call sets up
+    wanted = split.heldout[: _RENDERED_FRAMES + 1][1:]
+    began = time.perf_counter()
+    for start in range(0, len(wanted), windows.batch):
+        windows(wanted[start : start + windows.batch])
+    return len(wanted) / (time.perf_counter() - began)
+
+
+def study_clip(clip: Path, frames: int) -> StudiedClip:
+    """The first `frames` frames of a clip as a target; 0 takes all."""
+    with tempfile.TemporaryDirectory(prefix="understudy-bench-") as folder:
+        return PlainScript(Work(clip, frames, 0), Path(folder)).study()
