@@ -13,7 +13,9 @@ from services.common.errors import InvalidOption
 
 
 def with_iterations(options: TransferOptions, target: ClipUse | None, database: Database) -> TransferOptions:
-    """The options with iterations that fit `training_seconds`. Raises InvalidOption when the two contradict."""
+    """The options with iterations that fit `training_seconds`. Raises InvalidOption for what contradicts itself."""
+    if target is None and options.quality_target:
+        raise InvalidOption("a performer is trained already: leave the quality to be reached out")
     if not options.training_seconds:
         return options
     if target is None:

@@ -126,6 +126,7 @@ class Pipeline(JudgeStages):
             family=self._options.family,
             iterations=self._options.iterations,
             seed=self._options.seed,
+            quality_target=self._options.quality_target,
         )
         await self._call.stream(self._clients.trainer.Train, request, "training", on_update)
         self._board.finish(TARGET, "training")

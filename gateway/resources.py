@@ -145,6 +145,7 @@ class TransferOptions(_Model):
     camera: str = Field(default="", max_length=20)
     family: Family = ""
     training_seconds: float = Field(default=0.0, ge=0, le=30 * 86_400)
+    quality_target: float = Field(default=0.0, ge=0, lt=1)
 
     @model_validator(mode="after")
     def _check_family(self) -> TransferOptions:
@@ -152,6 +153,8 @@ class TransferOptions(_Model):
             raise ValueError("a draft is not trained and has no family; leave one of the two out")
         if self.preset == "draft" and self.training_seconds:
             raise ValueError("a draft is not trained; leave the time for training out, or take another preset")
+        if self.preset == "draft" and self.quality_target:
+            raise ValueError("a draft is not trained; leave the quality to be reached out, or take another preset")
         if self.family == "pix2pixhd" and self.background not in {"", "plate"}:
             raise ValueError("pix2pixhd paints its own background; leave the background out, or take composite")
         return self

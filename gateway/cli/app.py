@@ -87,6 +87,7 @@ def transfer(
     name: Annotated[str, typer.Option(help="Name for the new performer.")] = "",
     iterations: Annotated[int, typer.Option(min=0, help="Training iterations; 0 is the preset's.")] = 0,
     time_budget: Annotated[str, typer.Option(help=f"Train for so long instead: {FORMS_OF_TIME}.")] = "",
+    quality_target: Annotated[float, typer.Option(min=0, max=0.99, help="Stop training at this SSIM.")] = 0.0,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the training.")] = 0,
     home: HomeOption = None,
     as_json: JsonOption = False,
@@ -102,7 +103,8 @@ def transfer(
         {
             "preset": preset, "family": family, "normalization": mode, "formats": formats_of(output),
             "side_by_side": side_by_side, "iterations": iterations, "seed": seed, "performer_name": name,
-            "camera": camera, "training_seconds": training_seconds(time_budget, iterations, performer, preset),
+            "camera": camera, "quality_target": quality_target,
+            "training_seconds": training_seconds(time_budget, iterations, performer, preset),
         },
     )  # fmt: skip
     dancer, performing = person("--source-person", source_person), person("--target-person", target_person)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import cv2
@@ -41,8 +42,13 @@ def write_performer(
     writer.put_bytes("preview.jpg", jpeg(evaluation.sheet))
 
 
-def performer_facts(study: Study, split: Split, evaluation: Evaluation, described: dict[str, Any]) -> Facts:
-    """The facts of a performer (the Performer message). described: the family's own part of them."""
+def performer_facts(
+    study: Study, split: Split, evaluation: Evaluation, described: dict[str, Any], further: Sequence[str] = ()
+) -> Facts:
+    """The facts of a performer (the Performer message).
+
+    described: the family's own part of them. further: its warnings.
+    """
     metrics = evaluation.metrics
     return {
         "heldout_frames": len(split.heldout),
@@ -51,8 +57,8 @@ def performer_facts(study: Study, split: Split, evaluation: Evaluation, describe
         "draft_metrics": metrics.get(DRAFT, {}),
         "width": split.track.width,
         "height": split.track.height,
-        "warnings": [*_warnings_of_pictures(study, split), *_warnings_of_metrics(metrics)],
         **described,
+        "warnings": [*_warnings_of_pictures(study, split), *_warnings_of_metrics(metrics), *further],
     }
 
 

@@ -38,11 +38,11 @@ class TrainingConfig:
     """Decay a step of the average of the weights; the average is what is exported."""
     losses: LossWeights = field(default_factory=LossWeights)
     augmentation: Augmentation = field(default_factory=Augmentation)
+    quality_target: float = 0.0
+    """SSIM inside the person, on frames held out, at which training ends early; 0 trains all iterations."""
 
     def to_json(self) -> dict[str, Any]:
-        value = asdict(self)
-        value["generator"] = self.generator.to_json()
-        return value
+        return _without_target({**asdict(self), "generator": self.generator.to_json()})
 
 
 @dataclass(frozen=True)
@@ -69,6 +69,8 @@ class AnchorConfig:
     """Part of the iterations in which the global generator is trained alone."""
     enhancer_part: float = 0.1
     """Part after it in which the local enhancer is trained and the global generator stays as it is."""
+    quality_target: float = 0.0
+    """See TrainingConfig."""
 
     @property
     def coarse_iterations(self) -> int:
@@ -79,7 +81,12 @@ class AnchorConfig:
         return round(self.enhancer_part * self.iterations)
 
     def to_json(self) -> dict[str, Any]:
-        return asdict(self)
+        return _without_target(asdict(self))
+
+
+def _without_target(value: dict[str, Any]) -> dict[str, Any]:
+    """A run that has no target is the run that it was before there were targets, with the same key."""
+    return value if value["quality_target"] else {name: value[name] for name in value if name != "quality_target"}
 
 
 Config = TrainingConfig | AnchorConfig
@@ -109,26 +116,32 @@ _ANCHORS = {
 RunConfig = Config | DraftConfig
 
 
-def run_config(preset: str, family: str, iterations: int, seed: int) -> RunConfig:
+def run_config(preset: str, family: str, iterations: int, seed: int, quality_target: float = 0.0) -> RunConfig:
     """The run that a request asks for; empty names and 0 iterations take the defaults. Raises InvalidOption."""
     if "draft" in {preset, family}:
         if {preset, family} - {"", "draft"}:
             raise InvalidOption(f"preset {preset!r} and family {family!r} do not go together", preset=preset)
+        if quality_target:
+            raise InvalidOption("a draft is not trained: leave the quality to be reached out", preset=preset)
         return DraftConfig()
-    return training_config(preset, family, iterations, seed)
+    return training_config(preset, family, iterations, seed, quality_target)
 
 
-def training_config(preset: str, family: str, iterations: int, seed: int) -> Config:
+def training_config(preset: str, family: str, iterations: int, seed: int, quality_target: float = 0.0) -> Config:
     """The same for the families that are trained."""
     preset, family = preset or "preview", family or "composite"
     if preset not in _PRESETS:
         raise InvalidOption(f"no preset {preset!r}; there are {', '.join(PRESETS)}", preset=preset)
     if family not in FAMILIES:
         raise InvalidOption(f"no family {family!r}; there are {', '.join(FAMILIES)}", family=family)
+    if not 0.0 <= quality_target < 1.0:
+        raise InvalidOption(
+            f"a quality to be reached is an SSIM between 0 and 1, got {quality_target:g}", quality_target=quality_target
+        )
     if iterations < 0:
         raise InvalidOption(f"iterations must not be negative, got {iterations}", iterations=iterations)
     if family == "pix2pixhd":
         anchor = _ANCHORS[preset]
-        return replace(anchor, iterations=iterations or anchor.iterations, seed=seed)
+        return replace(anchor, iterations=iterations or anchor.iterations, seed=seed, quality_target=quality_target)
     config = _PRESETS[preset]
-    return replace(config, iterations=iterations or config.iterations, seed=seed)
+    return replace(config, iterations=iterations or config.iterations, seed=seed, quality_target=quality_target)

@@ -82,7 +82,7 @@ def _study_of(request: trainer_pb2.TrainRequest | trainer_pb2.HoldOutRequest) ->
 
 
 def _from_message(request: trainer_pb2.TrainRequest) -> TrainRequest:
-    config = run_config(request.preset, request.family, request.iterations, request.seed)
+    config = run_config(request.preset, request.family, request.iterations, request.seed, request.quality_target)
     initial = None
     if request.HasField("initial_performer"):
         initial = rpc.expect_kind(rpc.to_ref(request.initial_performer), "performer")

@@ -157,6 +157,8 @@ class Hooks:
 
     check: may raise to stop the run, which is saved first. save: keeps a checkpoint. report: progress; the estimate
     is of the seconds left. sample: mean losses since the last sample, a picture is due.
+    reached: asked every `ask_every` iterations, by their number and not by the clock, so that a run can be repeated;
+    ends the run when true.
     """
 
     check: Callable[[], None]
@@ -166,10 +168,15 @@ class Hooks:
     save_every_seconds: float = 25.0
     report_every_seconds: float = 0.5
     samples: int = 8
+    reached: Callable[[], bool] = lambda: False
+    ask_every: int = 100
 
 
 def train(training: Training, hooks: Hooks) -> None:
-    """Runs `training` to its last iteration. Raises whatever `hooks.check` raises, after saving a checkpoint."""
+    """Runs `training` to its last iteration, or until it is good enough.
+
+    Raises whatever `hooks.check` raises, after saving a checkpoint.
+    """
     total, first = training.config.iterations, training.step
     sample_every = max(1, total // hooks.samples)
     started = saved = reported = time.monotonic()
@@ -181,6 +188,9 @@ def train(training: Training, hooks: Hooks) -> None:
         except Exception:  # whatever stops the run, the work is kept
             hooks.save(training.checkpoint())
             raise
+        # Before the iteration: a run that goes on from a checkpoint made here asks what the first run asked.
+        if training.step > 0 and training.step % hooks.ask_every == 0 and hooks.reached():
+            break
         losses = training.iterate()
         sums = {name: sums.get(name, 0.0) + value for name, value in losses.items()}
         counted += 1

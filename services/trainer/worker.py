@@ -14,7 +14,7 @@ from torch import Tensor
 
 from services.common.artifacts import Artifact, ArtifactRef, Artifacts, ArtifactWriter, Facts, Recipe, Scratch
 from services.common.errors import InvalidOption
-from services.common.puppet import References, add_detail, put_references
+from services.common.puppet import References, put_references
 from services.common.stage import Job
 from services.common.telemetry import logger
 from services.trainer.augment import whole_batch
@@ -22,13 +22,14 @@ from services.trainer.checkpoint import load_checkpoint, save_checkpoint
 from services.trainer.data import Split, TrainingSet, load_training_set, split_clip
 from services.trainer.device import choose_device
 from services.trainer.distributed import ALONE, World
-from services.trainer.draft import DraftConfig, as_window, draft_windows, make_draft, read_references
-from services.trainer.evaluation import Evaluation, Window, evaluate, nearest_window
+from services.trainer.draft import DraftConfig, make_draft, read_references
+from services.trainer.evaluation import Evaluation, evaluate
 from services.trainer.export import export_onnx
 from services.trainer.families import begin_training, paints_everything
 from services.trainer.heldout import hold_out
-from services.trainer.performer import DRAFT, GENERATED, NEAREST, jpeg, performer_facts, write_performer
+from services.trainer.performer import GENERATED, jpeg, performer_facts, write_performer
 from services.trainer.presets import Config, RunConfig
+from services.trainer.quality import Gauge, judged
 from services.trainer.study import Study, StudyRefs
 from services.trainer.training import Hooks, Losses, Training, train
 
@@ -105,13 +106,13 @@ class Trainer:
         scratch = self._artifacts.scratch(writer.recipe.key)
         self._resume(training, scratch)
         job.goes_on(training.step, "iterations")
-        self._run(training, scratch, job)
+        references = read_references(split, study.camera, DraftConfig.references, study.some)
+        self._run(training, scratch, job, Gauge(training, study, split, references))
         if self._world.rank:
             return {}
-        job.progress(config.iterations, config.iterations, "iterations", "measuring it on the frames held out")
-        references = read_references(split, study.camera, DraftConfig.references, study.some)
+        job.progress(training.step, training.step, "iterations", "measuring it on the frames held out")
         evaluation = _measure(training, study, split, references, job)
-        job.progress(config.iterations, config.iterations, "iterations", "exporting it")
+        job.progress(training.step, training.step, "iterations", "exporting it")
         if not paints_everything(config):
             put_references(writer, references)
         _export(training, study, split, evaluation, writer)
@@ -137,7 +138,7 @@ class Trainer:
         else:
             _log.info("training begins", iterations=training.config.iterations)
 
-    def _run(self, training: Training, scratch: Scratch, job: Job) -> None:
+    def _run(self, training: Training, scratch: Scratch, job: Job, gauge: Gauge) -> None:
         if self._world.rank:
             train(training, Hooks(job.check, _nothing, _nothing, _nothing))
             return
@@ -160,6 +161,7 @@ class Trainer:
                 report=report,
                 sample=sample,
                 save_every_seconds=self._save_every_seconds,
+                reached=gauge.reached,
             ),
         )
 
@@ -194,24 +196,6 @@ def _read(study: Study, split: Split, config: Config, job: Job) -> TrainingSet:
     return load_training_set(split, study.camera, study.plate, study.frames(first, last), seen)
 
 
-def judged(training: Training, split: Split, references: References) -> dict[str, Window]:
-    """What is measured on the held-out frames: the performer, the nearest training frame, and a draft."""
-    data, side = training.data, training.data.resolution
-    keypoints = split.window.keypoints(split.track)
-    drafted = draft_windows(references, split)
-
-    painted = training.player(keypoints)
-
-    def detailed(frame: int) -> NDArray[np.float32]:
-        return as_window(add_detail(painted(frame), drafted(frame), side), side)
-
-    return {
-        GENERATED: painted if paints_everything(training.config) else detailed,
-        NEAREST: lambda frame: nearest_window(data, keypoints[frame]),
-        DRAFT: lambda frame: as_window(drafted(frame), side),
-    }
-
-
 def _measure(training: Training, study: Study, split: Split, references: References, job: Job) -> Evaluation:
     frames = study.frames(*split.heldout_range)
     return evaluate(judged(training, split, references), split, study.camera, study.plate, frames, job.check)
@@ -239,10 +223,20 @@ def _facts(training: Training, study: Study, split: Split, evaluation: Evaluatio
         "preset": config.preset,
         "family": config.family,
         "resolution": config.resolution,
-        "iterations": config.iterations,
+        "iterations": training.step,
         "training_frames": len(training.data),
         "parameter_count": sum(parameter.numel() for parameter in training.performer.parameters()),
-    })  # fmt: skip
+    }, _warnings_of_target(training, evaluation))  # fmt: skip
+
+
+def _warnings_of_target(training: Training, evaluation: Evaluation) -> list[str]:
+    config, found = training.config, evaluation.metrics.get(GENERATED, {}).get("person_ssim", 0.0)
+    if not config.quality_target or training.step < config.iterations or found >= config.quality_target:
+        return []
+    return [
+        f"the quality asked for, {config.quality_target:.2f}, was not reached: SSIM {found:.2f} after {training.step} "
+        "iterations; give it more time, or more video of the target"
+    ]
 
 
 def _sample_sheet(training: Training, columns: int = 4) -> NDArray[np.uint8]:

@@ -52,8 +52,8 @@ from services.trainer.evaluation import evaluate
 from services.trainer.export import export_onnx
 from services.trainer.families import begin_training
 from services.trainer.presets import training_config
+from services.trainer.quality import judged
 from services.trainer.training import Hooks, train
-from services.trainer.worker import judged
 from tests.bench.frames import DecodedFrames, GrayFrames, SampledFrames, decode, rgb
 from tests.bench.stages import Run, Work
 

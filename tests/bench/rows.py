@@ -22,8 +22,8 @@ from services.trainer.evaluation import Metrics, evaluate
 from services.trainer.export import export_onnx
 from services.trainer.families import begin_training, paints_everything
 from services.trainer.presets import Config
+from services.trainer.quality import judged
 from services.trainer.training import Hooks, Training, train
-from services.trainer.worker import judged
 from tests.bench.plain import PlainScript, StudiedClip
 from tests.bench.stages import Work
 from tests.bench.variants import variant

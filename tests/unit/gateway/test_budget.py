@@ -49,10 +49,14 @@ def test_the_same_wish_finds_what_it_made_though_rates_have_changed(database: Da
 def test_what_contradicts_itself_is_refused(database: Database) -> None:
     with pytest.raises(InvalidOption, match="trained already"):
         with_iterations(TEN_MINUTES, None, database)
+    with pytest.raises(InvalidOption, match="trained already"):
+        with_iterations(TransferOptions(quality_target=0.5), None, database)
     with pytest.raises(InvalidOption, match="either"):
         chosen(database, TransferOptions(training_seconds=5.0, iterations=5))
     with pytest.raises(ValidationError, match="draft"):
         TransferOptions(preset="draft", training_seconds=5.0)
+    with pytest.raises(ValidationError, match="draft"):
+        TransferOptions(preset="draft", quality_target=0.5)
 
 
 @pytest.mark.parametrize(("text", "seconds"), [("90s", 90.0), ("20m", 1200.0), ("1.5h", 5400.0), ("", 0.0)])
