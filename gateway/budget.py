@@ -22,6 +22,8 @@ def with_iterations(options: TransferOptions, target: ClipUse | None, database: 
         raise InvalidOption("a performer is trained already: leave the time for training out")
     if options.iterations:
         raise InvalidOption("give either a number of iterations or a time for training")
+    # Iterations are of one preset: which one cannot be left to the trainer any more.
+    options = options.model_copy(update={"preset": options.preset or "preview"})
     return options.model_copy(update={"iterations": _iterations(options, target, database)})
 
 
@@ -31,5 +33,5 @@ def _iterations(options: TransferOptions, target: ClipUse, database: Database) -
         if same == (options.training_seconds, options.training, options.seed, target):
             return earlier.options.iterations
     rates = DEFAULT_SECONDS_PER_UNIT | database.stage_rates()
-    seconds = rates.get(f"training:{options.training}", rates[f"training:{options.preset or 'preview'}"])
+    seconds = rates.get(f"training:{options.training}", rates[f"training:{options.preset}"])
     return max(1, round(options.training_seconds / seconds))

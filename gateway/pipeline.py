@@ -129,6 +129,7 @@ class Pipeline(JudgeStages):
             quality_target=self._options.quality_target,
         )
         await self._call.stream(self._clients.trainer.Train, request, "training", on_update)
+        self._board.training = self._options.training_with(performer.preset)
         self._board.finish(TARGET, "training")
         return performer
 

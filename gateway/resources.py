@@ -161,8 +161,14 @@ class TransferOptions(_Model):
 
     @property
     def training(self) -> str:
-        """What kind of training is asked for, in one word: the preset, with the family where it is not the usual."""
-        preset = self.preset or "preview"
+        """What kind of training is asked for, in one word: the preset, with the family where it is not the usual.
+
+        Where none is named the trainer chooses one; until it has, "preview" stands for it.
+        """
+        return self.training_with(self.preset or "preview")
+
+    def training_with(self, preset: str) -> str:
+        """The same for a preset that was chosen."""
         return preset if self.family in {"", "composite"} else f"{self.family}-{preset}"
 
 

@@ -118,7 +118,8 @@ def new_performer(transfer: Transfer, target_name: str, trained: Trained, taken:
     """
     assert transfer.target is not None
     stem = re.sub(r"[^A-Za-z0-9_-]+", "-", target_name.rpartition("/")[2].rpartition(".")[0] or target_name)
-    wanted = transfer.options.performer_name or f"{stem.strip('-') or 'performer'}-{transfer.options.training}"
+    training = transfer.options.training_with(trained.preset)
+    wanted = transfer.options.performer_name or f"{stem.strip('-') or 'performer'}-{training}"
     if transfer.options.performer_name and wanted in taken:
         raise Conflict(f"there is a performer called {wanted!r} already; choose another --name", name=wanted)
     numbered = (f"{wanted}-{number}" for number in range(2, len(taken) + 3))

@@ -23,7 +23,7 @@ from gateway.cli.people import show_people
 from gateway.cli.resources import HomeOption, JsonOption, resource_app, transfers_app
 from gateway.cli.stack import Stack
 from gateway.cli.transfer import ENDINGS, Job, Part, formats_of, interruptible, run_transfer
-from gateway.resources import Family, Transfer
+from gateway.resources import Family, Preset, Transfer
 from services.common.errors import InvalidOption, UnderstudyError
 from services.common.subject import FORMS
 
@@ -39,7 +39,7 @@ app.add_typer(resource_app("clips"), name="clips")
 app.add_typer(keys_app, name="keys")
 app.add_typer(gc_app, name="gc")
 
-PRESETS = ("draft", "preview", "standard", "hd")
+FORMS_OF_PRESET = "draft (no training), preview (minutes on a CPU), standard or hd; default: what suits the trainer"
 MODES = ("global", "limbs")
 
 
@@ -70,7 +70,7 @@ def transfer(
     target: Annotated[str, typer.Argument(help="Video of the person who shall dance it.")] = "",
     output: Annotated[Path, typer.Option("-o", "--output", help=f"Result: {ENDINGS}.")] = Path("out.mp4"),
     performer: Annotated[str, typer.Option(help="A trained performer's name or id, instead of TARGET.")] = "",
-    preset: Annotated[str, typer.Option(help="draft (no training), preview, standard or hd.")] = "preview",
+    preset: Annotated[str, typer.Option(help=f"{FORMS_OF_PRESET}.")] = "",
     family: Annotated[str, typer.Option(help="composite (default), or pix2pixhd as in the papers.")] = "",
     mode: Annotated[str, typer.Option(help="How the dance is fitted to the body: global or limbs.")] = "global",
     side_by_side: Annotated[bool, typer.Option("--side-by-side", help="Also source, pose and result.")] = False,
@@ -93,7 +93,7 @@ def transfer(
     as_json: JsonOption = False,
 ) -> None:
     """Makes TARGET dance SOURCE's dance."""
-    _one_of("--preset", preset, PRESETS)
+    _one_of("--preset", preset, get_args(Preset))
     _one_of("--family", family, get_args(Family))
     if preset == "draft" and family:
         raise InvalidOption("a draft is not trained and has no family; leave --family out", option="--family")

@@ -27,6 +27,11 @@ class Device:
         """The module on this device, its weights stored channels last, the layout in which convolutions are fastest."""
         return module.to(self.torch, memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
 
+    @property
+    def gpu_bytes(self) -> int:
+        """All memory of the GPU that this is; 0 where it is none of NVIDIA's or AMD's."""
+        return torch.cuda.get_device_properties(self.torch).total_memory if self.torch.type == "cuda" else 0
+
     def free(self) -> None:
         """Gives memory that is kept for later back to the device, after something did not fit."""
         gc.collect()

@@ -115,6 +115,17 @@ _ANCHORS = {
 
 RunConfig = Config | DraftConfig
 
+# What `standard` is meant for. Should less of it be free, batches are computed in parts: slower, not otherwise.
+_STANDARD_BYTES = 8 << 30
+
+
+def usual_preset(gpu_bytes: int) -> str:
+    """The preset for a request that names none: what a machine with a GPU of so much memory (0: none) does in minutes.
+
+    By what the machine has, not by what is free just now: the same request shall find its performer again.
+    """
+    return "standard" if gpu_bytes >= _STANDARD_BYTES else "preview"
+
 
 def run_config(preset: str, family: str, iterations: int, seed: int, quality_target: float = 0.0) -> RunConfig:
     """The run that a request asks for; empty names and 0 iterations take the defaults. Raises InvalidOption."""

@@ -30,7 +30,7 @@ class TrainerServicer(trainer_pb2_grpc.TrainerServiceServicer):
     async def Train(self, request: trainer_pb2.TrainRequest, context: Context) -> Responses:
         """See trainer.proto."""
         del context
-        order = _from_message(request)
+        order = self._from_message(request)
         recipe = performer_recipe(order)
         async for event in self._runner.run(recipe, lambda job, writer: self._worker.train(order, job, writer)):
             if isinstance(event, Progress):
@@ -70,6 +70,14 @@ class TrainerServicer(trainer_pb2_grpc.TrainerServiceServicer):
         )
         return rpc.from_artifact(done.artifact, trainer_pb2.EvaluateResponse)
 
+    def _from_message(self, request: trainer_pb2.TrainRequest) -> TrainRequest:
+        preset = request.preset or ("draft" if request.family == "draft" else self._worker.usual_preset())
+        config = run_config(preset, request.family, request.iterations, request.seed, request.quality_target)
+        initial = None
+        if request.HasField("initial_performer"):
+            initial = rpc.expect_kind(rpc.to_ref(request.initial_performer), "performer")
+        return TrainRequest(_study_of(request), config, initial)
+
 
 def _study_of(request: trainer_pb2.TrainRequest | trainer_pb2.HoldOutRequest) -> StudyRefs:
     return StudyRefs(
@@ -79,11 +87,3 @@ def _study_of(request: trainer_pb2.TrainRequest | trainer_pb2.HoldOutRequest) ->
         matte_shards=[rpc.expect_kind(ref, "matte_shard") for ref in rpc.to_refs(request.matte_shards)],
         plate=rpc.expect_kind(rpc.to_ref(request.plate), "plate"),
     )
-
-
-def _from_message(request: trainer_pb2.TrainRequest) -> TrainRequest:
-    config = run_config(request.preset, request.family, request.iterations, request.seed, request.quality_target)
-    initial = None
-    if request.HasField("initial_performer"):
-        initial = rpc.expect_kind(rpc.to_ref(request.initial_performer), "performer")
-    return TrainRequest(_study_of(request), config, initial)

@@ -28,7 +28,7 @@ from services.trainer.export import export_onnx
 from services.trainer.families import begin_training, paints_everything
 from services.trainer.heldout import hold_out
 from services.trainer.performer import GENERATED, jpeg, performer_facts, write_performer
-from services.trainer.presets import Config, RunConfig
+from services.trainer.presets import Config, RunConfig, usual_preset
 from services.trainer.quality import Gauge, judged
 from services.trainer.study import Study, StudyRefs
 from services.trainer.training import Hooks, Losses, Training, train
@@ -82,6 +82,10 @@ class Trainer:
     def load(self) -> None:
         """Raises RuntimeError when the device that the settings name is not there."""
         choose_device(self._device_name)
+
+    def usual_preset(self) -> str:
+        """The preset of requests that name none. Raises RuntimeError when the device is not there."""
+        return usual_preset(choose_device(self._device_name).gpu_bytes)
 
     def train(self, request: TrainRequest, job: Job, writer: ArtifactWriter) -> Facts:
         """Trains, measures, exports; goes on from the newest checkpoint where there is one.

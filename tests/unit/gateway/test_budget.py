@@ -32,6 +32,7 @@ def chosen(database: Database, options: TransferOptions, target: ClipUse = TARGE
 
 def test_as_many_as_this_installation_does_in_that_time(database: Database) -> None:
     assert chosen(database, TEN_MINUTES) == 1200
+    assert with_iterations(TEN_MINUTES, TARGET, database).preset == "preview"  # iterations are of one preset
     assert chosen(database, TransferOptions(training_seconds=0.01)) == 1
     assert chosen(database, TransferOptions()) == 0
     assert chosen(database, TransferOptions(iterations=7)) == 7

@@ -11,7 +11,7 @@ from services.common.artifacts import Artifacts, Facts
 from services.common.errors import Cancelled, InvalidOption
 from services.common.stage import Emitted, Job, Progress
 from services.common.store import MemoryObjectStore
-from services.trainer.presets import TrainingConfig, run_config, training_config
+from services.trainer.presets import TrainingConfig, run_config, training_config, usual_preset
 from services.trainer.study import StudyRefs
 from services.trainer.worker import Trainer, TrainRequest, performer_recipe
 from tests.support.studies import store_study
@@ -57,6 +57,10 @@ def test_a_target_out_of_reach_is_trained_for_to_the_end_and_told(tmp_path: Path
     facts, _ = trained(*stored(tmp_path), wanted(3, 0.99))
     assert facts["iterations"] == 3
     assert any("0.99, was not reached: SSIM 0." in warning for warning in facts["warnings"])
+
+
+def test_the_usual_preset_is_what_the_machine_does_in_minutes() -> None:
+    assert [usual_preset(gib << 30) for gib in (0, 4, 8, 80)] == ["preview", "preview", "standard", "standard"]
 
 
 def test_a_target_is_part_of_the_run_and_no_target_is_not() -> None:
