@@ -5,6 +5,9 @@ folds, the edges of stripes. A draft of the same pose has all of that, a little 
 part is the network's and its fine part the draft's: two bands of a multi-band blending (Burt and Adelson, "A
 Multiresolution Spline with Application to Image Mosaics", 1983). The draft may be larger than the network's window:
 then the result is sharper than the network's resolution allows.
+
+Before that the draft is bent to lie where the network sees the same things, by optical flow (DIS: Kroeger et al., ECCV
+2016): else a stripe or an eye would be seen twice, blurred where the network puts it and sharp beside it.
 """
 
 from __future__ import annotations
@@ -19,6 +22,12 @@ Floats = NDArray[np.float32]
 _SIGMA_PX = 2.5
 # The draft's detail is dulled by its resampling and where two references are mixed; this makes up for it.
 _GAIN = 1.3
+# The draft is bent by so much at most, px of a window of 256 px: what is farther away is not the same thing.
+_FARTHEST_PX = 8.0
+# It is bent smoothly: over so many px of a window of 256 px.
+_SMOOTH_PX = 2.0
+# Cut-outs are sharper than what they are compared with; this makes them alike.
+_DULLING_PX = 1.5
 
 
 def add_detail(window: Floats, draft: Floats, side: int) -> Floats:
@@ -33,20 +42,53 @@ def add_detail(window: Floats, draft: Floats, side: int) -> Floats:
         float32 (f H, f W, 4): alpha is the network's.
     """
     sigma = _SIGMA_PX * side / 256.0
-    height, width = window.shape[:2]
-    layered = np.concatenate([draft[..., :3] * draft[..., 3:], draft[..., 3:]], axis=2)
-    if draft.shape[:2] != (height, width):
-        # What is blurred anyway is blurred at the window's size.
-        layered = cv2.resize(layered, (width, height), interpolation=cv2.INTER_AREA)
-    coarse = _coarse(np.concatenate([window[..., :3] * window[..., 3:], window[..., 3:]], axis=2), sigma)
-    coarse -= _GAIN * _coarse(layered, sigma)
+    painted, layered = _layered(window), _aligned(_layered(draft), _layered(window), side / 256.0)
+    # What is blurred anyway is blurred at the window's size.
+    coarse = _coarse(painted, sigma) - _GAIN * _coarse(_reduced(layered, window.shape), sigma)
     result = _enlarged(window, draft.shape)
-    left, top, across, down = cv2.boundingRect((draft[..., 3] > 0).astype(np.uint8))
+    left, top, across, down = cv2.boundingRect((layered[..., 3] > 0).astype(np.uint8))
     there = (slice(top, top + down), slice(left, left + across))
-    alpha, colour = draft[there][..., 3:], result[there][..., :3]
-    colour += alpha * (_enlarged(coarse, draft.shape)[there] + _GAIN * draft[there][..., :3] - colour)
+    bent, colour = layered[there], result[there][..., :3]
+    alpha, fine = np.clip(bent[..., 3:], 0.0, 1.0), bent[..., :3] / np.maximum(bent[..., 3:], 1e-3)
+    colour += alpha * (_enlarged(coarse, draft.shape)[there] + _GAIN * fine - colour)
     np.clip(colour, 0.0, 1.0, out=colour)
     return result
+
+
+def _layered(picture: Floats) -> Floats:
+    """(H, W, 4) with its colours multiplied by its alpha."""
+    return np.concatenate([picture[..., :3] * picture[..., 3:], picture[..., 3:]], axis=2)
+
+
+def _aligned(draft: Floats, window: Floats, scale: float) -> Floats:
+    """The draft (f h, f w, 4) bent to lie on the window (h, w, 4), both layered; colour and alpha may overshoot alike.
+
+    scale: px of the window to one of 256.
+    """
+    height, width = window.shape[:2]
+    factor = draft.shape[0] // height
+    dulled = cv2.GaussianBlur(_grey(_reduced(draft, window.shape)), (0, 0), _DULLING_PX * scale)
+    still = np.zeros((height, width, 2), np.float32)
+    flow = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_FAST).calc(_grey(window), dulled, still)
+    flow = cv2.GaussianBlur(np.clip(flow, -_FARTHEST_PX * scale, _FARTHEST_PX * scale), (0, 0), _SMOOTH_PX * scale)
+    flow = factor * _enlarged(np.asarray(flow, np.float32), draft.shape)
+    x, y = np.meshgrid(np.arange(factor * width, dtype=np.float32), np.arange(factor * height, dtype=np.float32))
+    bent = cv2.remap(draft, x + flow[..., 0], y + flow[..., 1], cv2.INTER_CUBIC, borderMode=cv2.BORDER_CONSTANT)
+    return np.asarray(bent, dtype=np.float32)
+
+
+def _grey(layered: Floats) -> NDArray[np.uint8]:
+    """The figure, of a mean brightness of one half, before black: lit alike, two of them can be followed."""
+    brightness, alpha = cv2.cvtColor(layered[..., :3], cv2.COLOR_RGB2GRAY), layered[..., 3]
+    level = 0.5 - brightness.sum() / max(float(alpha.sum()), 1e-3)
+    return np.asarray(np.clip(255.0 * (brightness + level * alpha), 0.0, 255.0), dtype=np.uint8)
+
+
+def _reduced(layered: Floats, shape: tuple[int, ...]) -> Floats:
+    """At the height and width of `shape`, each pixel the mean of those that it covers."""
+    if layered.shape[:2] == shape[:2]:
+        return layered
+    return np.asarray(cv2.resize(layered, shape[1::-1], interpolation=cv2.INTER_AREA), dtype=np.float32)
 
 
 def _coarse(layered: Floats, sigma: float) -> Floats:

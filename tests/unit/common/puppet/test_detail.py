@@ -55,6 +55,17 @@ def test_a_larger_draft_makes_a_larger_window() -> None:
     assert np.std(result[50:78, 50:78, 0]) > 0.1
 
 
+def test_detail_a_little_out_of_place_is_brought_to_where_the_network_has_it() -> None:
+    wave = 0.5 + 0.3 * np.sign(np.sin(2 * np.pi * np.arange(SIDE) / 32.0))
+    stripes = np.repeat(np.tile(wave[:, None], (1, SIDE))[..., None], 3, axis=2).astype(np.float32)
+    truth = _figure(stripes)
+    painted = _figure(np.asarray(cv2.GaussianBlur(stripes, (0, 0), 3.0), np.float32))
+    for shift in (-3, 3):
+        result = add_detail(painted, _figure(np.roll(stripes, shift, axis=0)), 256)
+        middle = (slice(40, 88), slice(40, 88), slice(0, 3))
+        assert np.abs(result - truth)[middle].mean() < 0.6 * np.abs(painted - truth)[middle].mean()
+
+
 def test_where_the_draft_has_nobody_nothing_changes() -> None:
     picture = _figure(_stripes(SIDE, 4.0))
     empty = np.zeros_like(picture)
