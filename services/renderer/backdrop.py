@@ -47,6 +47,11 @@ class Backdrop:
     camera_clip: ArtifactRef | None = None
     source_clip: ArtifactRef | None = None
 
+    @property
+    def has_floor(self) -> bool:
+        """Whether it shows a place that the performer stands in and casts a shadow on."""
+        return self.kind in {"plate", "scene"}
+
     def __post_init__(self) -> None:
         if self.kind not in KINDS:
             raise InvalidOption(f"no background {self.kind!r}; there are {', '.join(KINDS)}", kind=self.kind)

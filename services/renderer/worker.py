@@ -17,6 +17,7 @@ from services.common.errors import DataCorrupted, InvalidOption, NoPersonFound
 from services.common.nn.layer import cut_out, decontaminated, lay_over
 from services.common.nn.processors import available_cpus
 from services.common.nn.window import follow_window
+from services.common.shadow import Shadow, feet_of
 from services.common.shards import FRAMES_NAME, MATTES_NAME, encode_matte, matte_name, write_encoded, write_frames
 from services.common.stage import Job
 from services.common.tracks import PoseTrack
@@ -78,12 +79,17 @@ def performed_frames(valid: NDArray[np.bool_]) -> NDArray[np.int64]:
 
 @dataclass(frozen=True)
 class _Stage:
-    """A performer ready to perform one driven track. matrices: (T, 2, 3), plate px to px of the windows."""
+    """A performer ready to perform one driven track.
+
+    matrices: (T, 2, 3), plate px to px of the windows. shadow, feet: what is under its feet, and where they stand.
+    """
 
     windows: Windows
     plate: Picture
     matrices: NDArray[np.float64]
     track: PoseTrack
+    shadow: Shadow | None
+    feet: NDArray[np.float64]
 
 
 class Renderer:
@@ -135,8 +141,11 @@ class Renderer:
     ) -> Iterator[tuple[int, Picture]]:
         clean, factor = request.backdrop.kind != "plate", stage.windows.factor
         for frame, pose, window in self._perform(stage, request, job):
-            matrix = compose(stage.matrices[pose], invert(scenery.view(frame, pose)))
-            yield frame, lay_over(scenery.behind(frame), decontaminated(window, factor) if clean else window, matrix)
+            view, behind = scenery.view(frame, pose), scenery.behind(frame)
+            if stage.shadow is not None and request.backdrop.has_floor:
+                behind = stage.shadow.cast(behind, stage.feet[pose], view)
+            matrix = compose(stage.matrices[pose], invert(view))
+            yield frame, lay_over(behind, decontaminated(window, factor) if clean else window, matrix)
 
     def _cut_outs(
         self, stage: _Stage, scenery: Scenery, request: RenderRequest, job: Job
@@ -194,7 +203,9 @@ class Renderer:
         size = (window.width, window.height)
         enlarge = resize(size, (windows.factor * size[0], windows.factor * size[1]))
         matrices = compose(enlarge, window.matrices)
-        stage = _Stage(windows, np.asarray(plate, dtype=np.uint8), matrices, track)
+        shadow = Shadow.from_json(config["shadow"]) if config.get("shadow") else None
+        feet = feet_of(track, shadow.height if shadow else 1.0)
+        stage = _Stage(windows, np.asarray(plate, dtype=np.uint8), matrices, track, shadow, feet)
         self._ready = (refs, stage)
         return stage
 

@@ -21,7 +21,7 @@ from services.common.stage import Job
 from services.common.tracks import CameraPath
 from services.trainer.data import Split, StudyFrame, split_clip
 from services.trainer.evaluation import evaluate
-from services.trainer.performer import GENERATED, performer_facts, write_performer
+from services.trainer.performer import GENERATED, find_shadow, performer_facts, write_performer
 from services.trainer.study import Study
 
 MINIMUM_FRAMES = 1
@@ -73,7 +73,7 @@ def make_draft(config: DraftConfig, study: Study, job: Job, writer: ArtifactWrit
     )  # fmt: skip
     put_references(writer, references)
     shared = {"preset": config.preset, "family": config.family, "resolution": config.resolution}
-    write_performer(writer, study, split, evaluation, {**shared, "multiple": 1})
+    write_performer(writer, study, split, evaluation, {**shared, "multiple": 1}, find_shadow(study, split))
     counts = {"iterations": 0, "training_frames": len(references.keypoints), "parameter_count": 0}
     return performer_facts(study, split, evaluation, {**shared, **counts})
 

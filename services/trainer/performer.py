@@ -10,13 +10,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from services.common.artifacts import ArtifactWriter, Facts
-from services.trainer.data import Split
+from services.common.shadow import Shadow, fit_shadow
+from services.trainer.data import MINIMUM_FRAMES, Split
 from services.trainer.evaluation import Evaluation, Metrics
 from services.trainer.study import Study
 
 CONFIG_FORMAT = 1
 GENERATED, NEAREST, DRAFT = "generated", "nearest", "draft"
 """Names of what is measured: the performer itself, and what costs no training."""
+_SHADOW_FRAMES = 40
 
 
 def write_performer(
@@ -25,10 +27,12 @@ def write_performer(
     split: Split,
     evaluation: Evaluation,
     described: dict[str, Any],
+    shadow: Shadow | None,
 ) -> None:
     """Stores configuration, measures, plate and preview.
 
-    described: preset, family, resolution and whatever else the renderer must know of the family.
+    described: preset, family, resolution and whatever else the renderer must know of the family. shadow: cast on the
+    plate, where there is one.
     """
     writer.put_json("config.json", {
         "format": CONFIG_FORMAT,
@@ -36,10 +40,20 @@ def write_performer(
         "width": split.track.width,
         "height": split.track.height,
         **described,
+        **({"shadow": shadow.to_json()} if shadow else {}),
     })  # fmt: skip
     writer.put_json("metrics.json", evaluation.metrics)
     writer.put_bytes("plate.png", study.plate_png)
     writer.put_bytes("preview.jpg", jpeg(evaluation.sheet))
+
+
+def find_shadow(study: Study, split: Split) -> Shadow | None:
+    """The contact shadow that the training frames show; None where there is none, or where they are too few."""
+    count = len(split.training)
+    if count < MINIMUM_FRAMES // 2:
+        return None
+    chosen = split.training[np.linspace(0, count - 1, min(count, _SHADOW_FRAMES)).round().astype(int)]
+    return fit_shadow(split.track, study.camera, study.plate, study.some(chosen.tolist()))
 
 
 def performer_facts(

@@ -27,7 +27,7 @@ from services.trainer.evaluation import Evaluation, evaluate
 from services.trainer.export import export_onnx
 from services.trainer.families import begin_training, paints_everything
 from services.trainer.heldout import hold_out
-from services.trainer.performer import GENERATED, jpeg, performer_facts, write_performer
+from services.trainer.performer import GENERATED, find_shadow, jpeg, performer_facts, write_performer
 from services.trainer.presets import Config, RunConfig, usual_preset
 from services.trainer.quality import Gauge, judged
 from services.trainer.study import Study, StudyRefs
@@ -218,7 +218,7 @@ def _export(training: Training, study: Study, split: Split, evaluation: Evaluati
         "multiple": config.generator.multiple,
         "generator": config.generator.to_json(),
         "centre": split.window.centre.tolist() if paints_everything(config) else None,
-    })  # fmt: skip
+    }, None if paints_everything(config) else find_shadow(study, split))  # fmt: skip
 
 
 def _facts(training: Training, study: Study, split: Split, evaluation: Evaluation) -> Facts:

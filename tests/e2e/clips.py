@@ -1,7 +1,8 @@
 """Every test clip as source and as target: `python -m tests.e2e.clips [--iterations N] [--max-frames N] OUT_FOLDER`.
 
-Each must end in a result or in a refusal that says why in numbers. Leaves `table.md`, and per result a contact sheet
-of source, pose and result side by side.
+`--pairs A,B,C` has every clip whose name begins so dance every other one's dance instead. Each must end in a result or
+in a refusal that says why in numbers. Leaves `table.md`, and per result a contact sheet of source, pose and result side
+by side.
 """
 
 from __future__ import annotations
@@ -84,12 +85,27 @@ def every(folder: Path, only: str, options: list[object]) -> Iterator[Row]:
                 yield row(clip.name, role, run, time.monotonic() - began)
 
 
+def all_pairs(folder: Path, beginnings: list[str], options: list[object]) -> Iterator[Row]:
+    """Every one of the clips as target, danced by each of the others, over one stack."""
+    clips = [next(path for path in sorted(MEDIA.iterdir()) if path.name.startswith(each)) for each in beginnings]
+    with understudy_up(folder / "home") as up:
+        for target in clips:
+            for source in clips:
+                if source != target:
+                    began, name = time.monotonic(), f"{target.stem}-dances-{source.stem}"
+                    run = transfer(source, target, name, folder, up.home, options)
+                    yield row(target.name, f"dances {source.name}", run, time.monotonic() - began)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m tests.e2e.clips", description=__doc__)
     parser.add_argument("folder", type=Path, metavar="OUT_FOLDER")
     parser.add_argument("--iterations", type=int, default=20)
     parser.add_argument("--max-frames", type=int, default=120, help="of source and target each; 0 is all")
     parser.add_argument("--only", default="", help="clips whose name holds this")
+    parser.add_argument(
+        "--pairs", default="", help="beginnings of names; each of these clips dances all others' dances"
+    )
     given = parser.parse_args()
     if not MEDIA.is_dir():
         parser.error(f"there is no folder {MEDIA}")
@@ -99,7 +115,9 @@ def main() -> None:
     with (given.folder / "table.md").open("w") as table:
         for line in ("| clip | role | result or refusal | warnings | seconds |", "|---|---|---|---|---|"):
             table.write(f"{line}\n")
-        for each in every(given.folder.absolute(), given.only, options):
+        folder = given.folder.absolute()
+        rows = all_pairs(folder, given.pairs.split(","), options) if given.pairs else every(folder, given.only, options)
+        for each in rows:
             for out in (table, sys.stdout):
                 out.write(f"{each.line()}\n")
                 out.flush()
