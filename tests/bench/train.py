@@ -30,10 +30,11 @@ import torch
 
 from services.common.synthetic import write_synthetic_pair
 from services.trainer.draft import DraftConfig, read_references
-from services.trainer.presets import PRESETS, training_config
+from services.trainer.presets import PRESETS, Config, training_config
 from tests.bench.plain import StudiedClip
 from tests.bench.report import Spread, machine
 from tests.bench.rows import iteration_seconds, prepare, rendered_per_second, study_clip
+from tests.bench.variants import variant, variants
 
 _REPOSITORY = Path(__file__).resolve().parents[2]
 _MIB = 1 << 20
@@ -63,7 +64,7 @@ class Speed:
 
 def measure(preset: str, family: str, study: StudiedClip, runs: int) -> Speed:
     """In this process."""
-    prepared = prepare(training_config(preset, family, _ITERATIONS, 0), study)
+    prepared = prepare(_config(preset, family), study)
     training, split = prepared.training, prepared.split
     trained = [prepared.images / iteration_seconds(training) for _ in range(runs)]
     references = read_references(split, study.camera, DraftConfig.references, study.some)
@@ -74,6 +75,13 @@ def measure(preset: str, family: str, study: StudiedClip, runs: int) -> Speed:
     device = torch.cuda.get_device_name() if on_gpu else training.device.torch.type
     parameters = sum(parameter.numel() for parameter in training.performer.parameters())
     return Speed(preset, family, device, parameters, prepared.images, trained, rendered, memory / _MIB)
+
+
+def _config(preset: str, family: str) -> Config:
+    """Raises InvalidOption or ValueError for what there is not."""
+    if preset == "preview":
+        return variant(family, _ITERATIONS, 0)
+    return training_config(preset, family, _ITERATIONS, 0)
 
 
 def _apart(preset: str, family: str, study: Path, runs: int) -> Speed:
@@ -128,7 +136,10 @@ def _arguments(given: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--clip", type=Path, help="a video with one person; default: a synthetic dancer")
     parser.add_argument("--frames", type=int, default=100, help="of the clip, from its start; 0 is all (default 100)")
     parser.add_argument("--presets", default="preview", help=f"of {', '.join(PRESETS[1:])} (default preview)")
-    parser.add_argument("--families", default="composite,pix2pixhd", help="default: composite,pix2pixhd")
+    families = "composite,pix2pixhd"
+    parser.add_argument(
+        "--families", default=families, help=f"default {families}; of preview also {', '.join(variants())}"
+    )
     parser.add_argument("--runs", type=int, default=3, help="of each measure (default 3)")
     parser.add_argument("--json", type=Path, help="where all figures go")
     parser.add_argument("--picture", type=Path, help="where an SVG goes")
@@ -146,7 +157,7 @@ def main(given: list[str] | None = None) -> None:
         return
     wanted = [(preset, family) for preset in arguments.presets.split(",") for family in arguments.families.split(",")]
     for preset, family in wanted:
-        training_config(preset, family, 1, 0)  # what there is not is refused before the work
+        _config(preset, family)  # what there is not is refused before the work
     clip = arguments.clip
     if clip is None:
         folder = _REPOSITORY / ".cache" / "bench"
