@@ -2,8 +2,9 @@
 
 A bounded, evenly spaced sample of frames is looked at, in bands of rows, so that memory depends on neither the
 clip's length nor the frame's size. Pixels near a person carry that person's shadow, so they count only where too few
-samples show the background from afar. A fifth of the sample is held out: its background pixels say how far the plate is
-from the truth. Where the others never saw the background but the held-out frames did, those are used as well.
+samples show the background from afar; and the shadow, a faint and smooth darkening, is then taken out of them. A fifth
+of the sample is held out: its background pixels say how far the plate is from the truth. Where the others never saw the
+background but the held-out frames did, those are used as well.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Protocol
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -29,6 +31,10 @@ _BAND_BYTES = 220_000_000
 _STRIPS = 8  # of rows, on which the unregistered plate is made for comparison
 _STRIP_SHARE = 0.25  # of all rows
 _ENOUGH_AFAR = 3  # samples
+# What is coarse: this part of the height. Darkenings and colours, of 255, that a shadow may have, and that it has not.
+_COARSE = 0.012
+_FAINT, _STRONG = 16.0, 40.0
+_GREY, _COLOURED = 4.0, 12.0
 _FEW_SEEN = 0.9
 _LARGE_ERROR = 10.0
 
@@ -87,8 +93,9 @@ def build_plate(
     strips = _strips(frames.height) if moved else []
     work = _Progress(step, len(sample) * (len(bands) + bool(strips)))
     parts = [_median_of(_load(frames, matrices, sample, [band], work)) for band in bands]
-    picture = np.concatenate([part.picture for part in parts])
     seen = np.concatenate([part.seen for part in parts])
+    shaded = np.concatenate([part.shaded for part in parts])
+    picture = without_shadow(np.concatenate([part.picture for part in parts]), seen, shaded)
     error = _mean_error(parts)
     unregistered = error
     if strips:
@@ -107,11 +114,13 @@ def sample_frames(count: int) -> list[int]:
 
 @dataclass(frozen=True)
 class _Stack:
-    """Samples of some rows in one camera. pictures: uint8 (N, h, w, 3). seen, used: bool (N, h, w)."""
+    """Samples of some rows in one camera. pictures: uint8 (N, h, w, 3). seen, used: bool (N, h, w). shaded: bool
+    (h, w), where no sample shows the background from afar, or too few do."""
 
     pictures: Image
     seen: NDArray[np.bool_]
     used: NDArray[np.bool_]  # those of the seen that the median is taken of
+    shaded: NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
@@ -120,6 +129,7 @@ class _Part:
 
     picture: Image
     seen: NDArray[np.bool_]
+    shaded: NDArray[np.bool_]
     error_sum: float
     error_count: int
 
@@ -175,7 +185,7 @@ def _load(
     few = afar.sum(axis=0) < _ENOUGH_AFAR
     for used, all_seen in zip(afar, seen, strict=True):
         used[few] = all_seen[few]
-    return _Stack(pictures, seen, afar)
+    return _Stack(pictures, seen, afar, few)
 
 
 def _median_of(stack: _Stack) -> _Part:
@@ -195,7 +205,44 @@ def _median_of(stack: _Stack) -> _Part:
         only = late_seen & ~seen
         picture[only] = late[only]
         seen = seen | late_seen
-    return _Part(picture, seen, error_sum, error_count)
+    return _Part(picture, seen, stack.shaded, error_sum, error_count)
+
+
+def without_shadow(picture: Image, seen: NDArray[np.bool_], shaded: NDArray[np.bool_]) -> Image:
+    """The picture with what is `shaded` lit like its surroundings.
+
+    How much darker it is, coarsely, than what runs smoothly into it from all sides is taken away where that is faint
+    and grey. Where it is strong or coloured it is a thing and no shadow, and stays, as does all fine detail.
+
+    picture: uint8 (H, W, 3). seen, shaded: bool (H, W). Returns uint8 (H, W, 3), unchanged where nothing is shaded.
+    """
+    clear = seen & ~shaded
+    wanted = seen & shaded
+    if not wanted.any() or not clear.any():
+        return picture
+    difference = picture.astype(np.float32) - fill_unseen(picture, clear)
+    weight = wanted.astype(np.float32)
+    sigma = _COARSE * picture.shape[0]
+    coarse = _blurred(difference * weight[..., None], sigma) / np.maximum(_blurred(weight, sigma), 1e-3)[..., None]
+    mean = coarse.mean(axis=2, keepdims=True)
+    coloured = np.abs(coarse - mean).max(axis=2, keepdims=True)
+    coarse *= (mean < 0.0) * _falling(-mean, _FAINT, _STRONG) * _falling(coloured, _GREY, _COLOURED)
+    result = picture.copy()
+    result[wanted] = np.rint(np.clip(picture[wanted] - coarse[wanted], 0.0, 255.0)).astype(np.uint8)
+    return result
+
+
+def _falling(values: NDArray[np.float32], full: float, none: float) -> NDArray[np.float32]:
+    """1 up to `full`, 0 from `none` on."""
+    return np.asarray(np.clip((none - values) / (none - full), 0.0, 1.0), dtype=np.float32)
+
+
+def _blurred(values: NDArray[np.float32], sigma: float) -> NDArray[np.float32]:
+    """Blurred at a reduced size: what is wanted is coarse."""
+    factor = max(1, int(sigma // 2))
+    size = (max(1, values.shape[1] // factor), max(1, values.shape[0] // factor))
+    small = cv2.GaussianBlur(cv2.resize(values, size, interpolation=cv2.INTER_AREA), (0, 0), sigma / factor)
+    return np.asarray(cv2.resize(small, values.shape[1::-1], interpolation=cv2.INTER_LINEAR), dtype=np.float32)
 
 
 def masked_median(

@@ -32,7 +32,7 @@ _Alpha = Callable[[int, Image], Image]
 
 CAMERA_VERSION = 1
 MATTES_VERSION = 1
-PLATE_VERSION = 1
+PLATE_VERSION = 2
 _PREVIEW_SIDE_PX = 640
 
 

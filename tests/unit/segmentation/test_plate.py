@@ -110,3 +110,22 @@ def test_filling_keeps_the_seen_and_is_smooth_elsewhere() -> None:
 
 def test_nothing_seen_is_grey() -> None:
     assert (fill_unseen(np.zeros((4, 4, 3), np.uint8), np.zeros((4, 4), bool)) == 128).all()
+
+
+def test_a_shadow_is_taken_out_and_things_stay() -> None:
+    rng = np.random.default_rng(3)
+    wall = np.full((240, 320, 3), 150.0) + rng.normal(0, 6, (240, 320, 1))
+    shaded, seen = np.zeros((240, 320), np.bool_), np.ones((240, 320), np.bool_)
+    shaded[80:200, 120:200] = True
+    dark = wall.copy()
+    dark[shaded] -= 12.0
+    cleared = plates.without_shadow(np.rint(dark).astype(np.uint8), seen, shaded)
+    inside = (slice(100, 180), slice(140, 180))
+    assert abs(cleared[inside].mean() - wall[inside].mean()) < 2.0
+    assert cleared[inside].std() > 0.9 * wall[inside].std()  # the wall's grain is no shadow
+    assert np.array_equal(cleared[~shaded], np.rint(dark).astype(np.uint8)[~shaded])
+    for thing in ((-60.0, -60.0, -60.0), (-12.0, 12.0, -12.0), (12.0, 12.0, 12.0)):
+        there = wall.copy()
+        there[shaded] += thing
+        picture = np.rint(there).astype(np.uint8)
+        assert np.abs(plates.without_shadow(picture, seen, shaded)[inside].astype(int) - picture[inside]).max() <= 1
