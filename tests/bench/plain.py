@@ -22,6 +22,8 @@ from typing import TypeVar
 
 import av
 import numpy as np
+import safetensors
+import safetensors.numpy
 import safetensors.torch
 from av.video.frame import VideoFrame
 from numpy.typing import NDArray
@@ -83,6 +85,25 @@ class StudiedClip:
     def some(self, wanted: list[int]) -> Iterator[tuple[int, Image, Image]]:
         """The same of the frames wanted alone, which ascend."""
         return (each for each in self.frames(np.array(wanted)) if each[0] in set(wanted))
+
+    def save(self, path: Path) -> None:
+        """For another process; the clip stays where it is."""
+        track = {f"track.{name}": value for name, value in self.track.to_arrays().items()}
+        camera = {f"camera.{name}": value for name, value in self.camera.to_arrays().items()}
+        arrays = {**track, **camera, "mattes": np.stack(self.mattes), "plate": self.plate}
+        safetensors.numpy.save_file(arrays, path, {"clip": str(self.clip.absolute())})
+
+    @classmethod
+    def load(cls, path: Path) -> StudiedClip:
+        with safetensors.safe_open(path, "numpy") as file:
+            clip = Path(file.metadata()["clip"])
+        arrays = safetensors.numpy.load_file(path)
+        parts = {
+            part: {name.removeprefix(part): value for name, value in arrays.items() if name.startswith(part)}
+            for part in ("track.", "camera.")
+        }
+        track, camera = PoseTrack.from_arrays(parts["track."]), CameraPath.from_arrays(parts["camera."])
+        return cls(clip, track, camera, list(arrays["mattes"]), arrays["plate"])
 
 
 class PlainScript:

@@ -14,7 +14,6 @@ import argparse
 import json
 import math
 import os
-import pickle
 import resource
 import statistics
 import subprocess
@@ -152,7 +151,7 @@ def main(given: list[str] | None = None) -> None:
     arguments = _arguments(given)
     if arguments.row:
         preset, family, study = arguments.row
-        found = measure(preset, family, pickle.loads(Path(study).read_bytes()), arguments.runs)
+        found = measure(preset, family, StudiedClip.load(Path(study)), arguments.runs)
         sys.stdout.write(json.dumps(asdict(found)))
         return
     wanted = [(preset, family) for preset in arguments.presets.split(",") for family in arguments.families.split(",")]
@@ -164,7 +163,7 @@ def main(given: list[str] | None = None) -> None:
         clip = write_synthetic_pair(folder, source_frames=8, target_frames=arguments.frames or 100).target
     with tempfile.TemporaryDirectory(prefix="understudy-bench-") as name:
         study = Path(name) / "study"
-        study.write_bytes(pickle.dumps(study_clip(clip, arguments.frames)))
+        study_clip(clip, arguments.frames).save(study)
         rows = [_apart(*each, study, arguments.runs) for each in wanted]
     about = machine()
     sys.stdout.write(
