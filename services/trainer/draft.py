@@ -9,7 +9,6 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass
 from typing import Any
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -68,7 +67,7 @@ def make_draft(config: DraftConfig, study: Study, job: Job, writer: ArtifactWrit
     references = read_references(split, study.camera, config.references, read)
     drafted = draft_windows(references, split)
     evaluation = evaluate(
-        {GENERATED: lambda frame: as_window(drafted(frame), config.resolution)},
+        {GENERATED: drafted},
         split, study.camera, study.plate, study.frames(*split.heldout_range), job.check,
     )  # fmt: skip
     put_references(writer, references)
@@ -120,13 +119,3 @@ def draft_windows(references: References, split: Split) -> Drafts:
         return puppet(rows[frame])
 
     return drafted
-
-
-def as_window(picture: NDArray[np.float32], side: int) -> NDArray[np.float32]:
-    """A picture (f S, f S, 4) as a window (S, S, 4), each pixel the mean of those that it covers."""
-    if picture.shape[0] == side:
-        return picture
-    layered = np.concatenate([picture[..., :3] * picture[..., 3:], picture[..., 3:]], axis=2)
-    small = cv2.resize(layered, (side, side), interpolation=cv2.INTER_AREA)
-    colour = small[..., :3] / np.maximum(small[..., 3:], 1e-3)
-    return np.concatenate([colour, small[..., 3:]], axis=2)

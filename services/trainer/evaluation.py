@@ -15,7 +15,7 @@ import torch
 from numpy.typing import NDArray
 
 from services.common import metrics_image
-from services.common.camera import compose, invert, resize, warp
+from services.common.camera import compose, invert, resize, scale_of, warp
 from services.common.nn.layer import lay_over
 from services.common.tracks import CameraPath
 from services.trainer.augment import whole_batch
@@ -28,6 +28,8 @@ Window = Callable[[int], Floats]
 
 # Consecutive frames measured at most; more would tell little and cost minutes on long clips.
 MOST_FRAMES = 120
+# Resampled once, a window loses no more than it must; one with more px than this for each px measured would alias.
+_FINEST = 1.7
 # Body and feet: what tells one pose from another at a glance.
 _POSE_POINTS = slice(5, 23)
 
@@ -60,7 +62,8 @@ def evaluate(
     """Measures performers on the held-out frames (the first `MOST_FRAMES` of them).
 
     Args:
-        performers: by name, the window of a frame of the clip: float32 (S, S, 4), colour and alpha in 0..1.
+        performers: by name, the window of a frame of the clip: float32 (f S, f S, 4), colour and alpha in 0..1, f times
+            as large as the window that they were trained in.
         split: which frames are held out, and the window.
         camera: the clip's camera path.
         plate: uint8 (H, W, 3), registered camera.
@@ -76,10 +79,28 @@ def evaluate(
     for truth in truths:
         matrix = compose(split.window.matrices[truth.index], invert(small))
         for name, window in performers.items():
-            results[name].append(lay_over(small_plate, window(truth.index), matrix))
+            results[name].append(_laid(small_plate, window(truth.index), matrix, split.window.width))
         seen()
     metrics = {name: _measure(pictures, truths) for name, pictures in results.items()}
     return Evaluation(metrics, _sheet(truths, list(results.values())))
+
+
+def as_window(picture: Floats, side: int) -> Floats:
+    """A picture (f S, f S, 4) as a window (S, S, 4), each pixel the mean of those that it covers."""
+    if picture.shape[0] == side:
+        return picture
+    layered = np.concatenate([picture[..., :3] * picture[..., 3:], picture[..., 3:]], axis=2)
+    small = cv2.resize(layered, (side, side), interpolation=cv2.INTER_AREA)
+    colour = small[..., :3] / np.maximum(small[..., 3:], 1e-3)
+    return np.concatenate([colour, small[..., 3:]], axis=2)
+
+
+def _laid(plate: Picture, window: Floats, matrix: NDArray[np.float64], side: int) -> Picture:
+    """The window over the plate. matrix: px of the plate to px of a window of `side`."""
+    factor = window.shape[0] // side
+    if factor * scale_of(matrix) > _FINEST:
+        return lay_over(plate, as_window(window, side), matrix)
+    return lay_over(plate, window, compose(resize((side, side), (factor * side, factor * side)), matrix))
 
 
 def nearest_pose(keypoints: Floats, wanted: Floats) -> int:

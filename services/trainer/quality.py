@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from services.common.puppet import References, add_detail
 from services.trainer.data import Split
-from services.trainer.draft import as_window, draft_windows
+from services.trainer.draft import draft_windows
 from services.trainer.evaluation import Window, evaluate, nearest_window
 from services.trainer.families import paints_everything
 from services.trainer.performer import DRAFT, GENERATED, NEAREST
@@ -29,12 +29,12 @@ def judged(training: Training, split: Split, references: References) -> dict[str
     painted = training.player(keypoints)
 
     def detailed(frame: int) -> NDArray[np.float32]:
-        return as_window(add_detail(painted(frame), drafted(frame), side), side)
+        return add_detail(painted(frame), drafted(frame), side)
 
     return {
         GENERATED: painted if paints_everything(training.config) else detailed,
         NEAREST: lambda frame: nearest_window(data, keypoints[frame]),
-        DRAFT: lambda frame: as_window(drafted(frame), side),
+        DRAFT: drafted,
     }
 
 

@@ -11,7 +11,8 @@ import pytest
 from services.common.camera import compose, resize, warp
 from services.common.errors import ClipTooShort
 from services.trainer.data import StudyFrame, split_clip
-from services.trainer.draft import as_window, draft_windows, read_references
+from services.trainer.draft import draft_windows, read_references
+from services.trainer.evaluation import as_window
 from tests.unit.trainer.figure import Study, make_study
 
 
