@@ -21,7 +21,7 @@ Floats = NDArray[np.float32]
 # What is finer than this is the draft's, px of a window of 256 px; other windows in proportion.
 _SIGMA_PX = 2.5
 # The draft's detail is dulled by its resampling and where two references are mixed; this makes up for it.
-_GAIN = 1.3
+_GAIN = 1.4
 # The draft is bent by so much at most, px of a window of 256 px: what is farther away is not the same thing.
 _FARTHEST_PX = 8.0
 # It is bent smoothly: over so many px of a window of 256 px.
@@ -41,18 +41,36 @@ def add_detail(window: Floats, draft: Floats, side: int) -> Floats:
     Returns:
         float32 (f H, f W, 4): alpha is the network's.
     """
-    sigma = _SIGMA_PX * side / 256.0
+    sigma, height = _SIGMA_PX * side / 256.0, window.shape[0]
     painted, layered = _layered(window), _aligned(_layered(draft), _layered(window), side / 256.0)
     # What is blurred anyway is blurred at the window's size.
     coarse = _coarse(painted, sigma) - _GAIN * _coarse(_reduced(layered, window.shape), sigma)
     result = _enlarged(window, draft.shape)
     left, top, across, down = cv2.boundingRect((layered[..., 3] > 0).astype(np.uint8))
+    if across == 0:
+        return result
     there = (slice(top, top + down), slice(left, left + across))
     bent, colour = layered[there], result[there][..., :3]
-    alpha, fine = np.clip(bent[..., 3:], 0.0, 1.0), bent[..., :3] / np.maximum(bent[..., 3:], 1e-3)
-    colour += alpha * (_enlarged(coarse, draft.shape)[there] + _GAIN * fine - colour)
-    np.clip(colour, 0.0, 1.0, out=colour)
+    alpha = np.clip(bent[..., 3:], 0.0, 1.0)
+    fine = np.clip(bent[..., :3] / np.maximum(bent[..., 3:], 1e-3), 0.0, 1.0).astype(np.float32)
+    reach = max(1, round(draft.shape[0] / height * side / 256.0))
+    wanted = np.asarray(_enlarged(coarse, draft.shape)[there] + _GAIN * fine, dtype=np.float32)
+    colour += alpha * (_within(wanted, fine, colour, alpha > 0.5, reach) - colour)
     return result
+
+
+def _within(values: Floats, first: Floats, second: Floats, known: NDArray[np.bool_], reach: int) -> Floats:
+    """`values` no darker and no brighter than what is within `reach` px in either picture, all (H, W, 3).
+
+    Two pictures that differ coarsely would else give lines as of ink, which neither has. known: (H, W, 1), where the
+    first one counts.
+    """
+    kernel = np.ones((2 * reach + 1, 2 * reach + 1), np.uint8)
+    low, high = np.where(known, first, np.float32(1.0)), np.where(known, first, np.float32(0.0))
+    second = np.ascontiguousarray(second)
+    darkest = np.minimum(cv2.erode(low, kernel), cv2.erode(second, kernel))
+    brightest = np.maximum(cv2.dilate(high, kernel), cv2.dilate(second, kernel))
+    return np.asarray(np.clip(values, darkest, brightest), dtype=np.float32)
 
 
 def _layered(picture: Floats) -> Floats:

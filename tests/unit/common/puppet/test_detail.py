@@ -66,6 +66,18 @@ def test_detail_a_little_out_of_place_is_brought_to_where_the_network_has_it() -
         assert np.abs(result - truth)[middle].mean() < 0.6 * np.abs(painted - truth)[middle].mean()
 
 
+def test_lines_are_never_darker_or_brighter_than_in_both_pictures() -> None:
+    line = np.full((SIDE, SIDE, 3), 0.6, np.float32)
+    line[60:63] = 0.3
+    dark = _figure(np.full((SIDE, SIDE, 3), 0.4, np.float32))
+    result = add_detail(dark, _figure(line), 256)
+    middle = result[40:88, 40:88, :3]
+    # Unbounded it would be 0.1; the cubic resampling overshoots a little of itself.
+    assert middle.min() >= 0.3 - 0.05
+    assert middle.max() <= 0.6 + 0.05
+    assert middle.min() < 0.36  # the line is there
+
+
 def test_where_the_draft_has_nobody_nothing_changes() -> None:
     picture = _figure(_stripes(SIDE, 4.0))
     empty = np.zeros_like(picture)
