@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import resource
 import statistics
 import subprocess
 import sys
@@ -42,13 +41,12 @@ from services.renderer.worker import Renderer, RenderRequest, rendered_recipe
 from services.trainer.presets import run_config
 from services.trainer.worker import Trainer, TrainRequest, performer_recipe
 from tests.bench.plain import StudiedClip
-from tests.bench.report import machine
+from tests.bench.report import machine, peak_memory_mib
 from tests.bench.rows import study_clip
 from tests.support.studies import store_study, store_track
 from tests.unit.trainer.figure import Study
 
 _REPOSITORY = Path(__file__).resolve().parents[2]
-_MIB = 1 << 20
 _SHORT_SECONDS, _RATE = 10.0, 24.0
 _BESIDE = 3
 """Frames on either side of a border that count as beside it."""
@@ -91,8 +89,7 @@ def perform(folder: Path, performer: ArtifactRef, track: ArtifactRef, frames: in
             count, seconds = count + int(facts["rendered_count"]), seconds + time.perf_counter() - began
         for entry in writer.objects.values():
             artifacts.store.delete(f"{writer.recipe.ref.prefix}{entry['sha256']}")  # long dances would fill the disk
-    memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / _MIB
-    return Performed(frames, count, count / seconds if seconds else float("nan"), memory)
+    return Performed(frames, count, count / seconds if seconds else float("nan"), peak_memory_mib())
 
 
 def _apart(folder: Path, performer: ArtifactRef, track: ArtifactRef, frames: int, every: int) -> Performed:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+import resource
 import statistics
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -144,6 +145,12 @@ def machine() -> dict[str, Any]:
         "python": platform.python_version(),
         "load_1_minute": round(os.getloadavg()[0], 2),
     }
+
+
+def peak_memory_mib() -> float:
+    """Resident memory of this process at most. The system's other figure, ru_maxrss, begins with the parent's."""
+    found = [line.split()[1] for line in _lines(Path("/proc/self/status")) if line.startswith("VmHWM:")]
+    return int(found[0]) / 1024 if found else resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
 def _lines(path: Path) -> list[str]:

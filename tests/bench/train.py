@@ -14,7 +14,6 @@ import argparse
 import json
 import math
 import os
-import resource
 import statistics
 import subprocess
 import sys
@@ -31,7 +30,7 @@ from services.common.synthetic import write_synthetic_pair
 from services.trainer.draft import DraftConfig, read_references
 from services.trainer.presets import PRESETS, Config, training_config
 from tests.bench.plain import StudiedClip
-from tests.bench.report import Spread, machine
+from tests.bench.report import Spread, machine, peak_memory_mib
 from tests.bench.rows import iteration_seconds, prepare, rendered_per_second, study_clip
 from tests.bench.variants import variant, variants
 
@@ -70,10 +69,10 @@ def measure(preset: str, family: str, study: StudiedClip, runs: int) -> Speed:
     with tempfile.TemporaryDirectory(prefix="understudy-bench-") as folder:
         rendered = [rendered_per_second(training, split, references, Path(folder)) for _ in range(runs)]
     on_gpu = training.device.torch.type == "cuda"
-    memory = torch.cuda.max_memory_allocated() if on_gpu else resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    memory = torch.cuda.max_memory_allocated() / _MIB if on_gpu else peak_memory_mib()
     device = torch.cuda.get_device_name() if on_gpu else training.device.torch.type
     parameters = sum(parameter.numel() for parameter in training.performer.parameters())
-    return Speed(preset, family, device, parameters, prepared.images, trained, rendered, memory / _MIB)
+    return Speed(preset, family, device, parameters, prepared.images, trained, rendered, memory)
 
 
 def _config(preset: str, family: str) -> Config:
