@@ -41,12 +41,12 @@ def judged(training: Training, split: Split, references: References) -> dict[str
 class Gauge:
     """Whether a training has reached its `quality_target`: the SSIM inside the person of what would be delivered now.
 
-    A function of the weights alone, so that a run which is repeated, or goes on, ends where it ended.
+    A function of the weights alone, so that a run which is repeated, or goes on, ends where it ended. window: what
+    would be delivered, one of `judged`.
     """
 
-    def __init__(self, training: Training, study: Study, split: Split, references: References) -> None:
-        self._training, self._study = training, study
-        self._window = judged(training, split, references)[GENERATED]
+    def __init__(self, training: Training, study: Study, split: Split, window: Window) -> None:
+        self._training, self._study, self._window = training, study, window
         chosen = np.linspace(0, len(split.heldout) - 1, min(len(split.heldout), _FRAMES)).round().astype(int)
         self._split = replace(split, heldout=split.heldout[chosen])
 

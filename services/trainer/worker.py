@@ -14,7 +14,7 @@ from torch import Tensor
 
 from services.common.artifacts import Artifact, ArtifactRef, Artifacts, ArtifactWriter, Facts, Recipe, Scratch
 from services.common.errors import InvalidOption
-from services.common.puppet import References, put_references
+from services.common.puppet import put_references
 from services.common.stage import Job
 from services.common.telemetry import logger
 from services.trainer.augment import whole_batch
@@ -110,12 +110,15 @@ class Trainer:
         scratch = self._artifacts.scratch(writer.recipe.key)
         self._resume(training, scratch)
         job.goes_on(training.step, "iterations")
-        references = read_references(split, study.camera, DraftConfig.references, study.some)
-        self._run(training, scratch, job, Gauge(training, study, split, references))
         if self._world.rank:
+            train(training, Hooks(job.check, _nothing, _nothing, _nothing))
             return {}
+        references = read_references(split, study.camera, DraftConfig.references, study.some)
+        performers = judged(training, split, references)
+        self._run(training, scratch, job, Gauge(training, study, split, performers[GENERATED]))
         job.progress(training.step, training.step, "iterations", "measuring it on the frames held out")
-        evaluation = _measure(training, study, split, references, job)
+        frames = study.frames(*split.heldout_range)
+        evaluation = evaluate(performers, split, study.camera, study.plate, frames, job.check)
         job.progress(training.step, training.step, "iterations", "exporting it")
         if not paints_everything(config):
             put_references(writer, references)
@@ -143,9 +146,6 @@ class Trainer:
             _log.info("training begins", iterations=training.config.iterations)
 
     def _run(self, training: Training, scratch: Scratch, job: Job, gauge: Gauge) -> None:
-        if self._world.rank:
-            train(training, Hooks(job.check, _nothing, _nothing, _nothing))
-            return
         total = training.config.iterations
         resumed = f", resumed at {training.step}" if training.step else ""
 
@@ -198,11 +198,6 @@ def _read(study: Study, split: Split, config: Config, job: Job) -> TrainingSet:
         job.progress(0, config.iterations, "iterations", f"reading frames, {read} of {last - first}")
 
     return load_training_set(split, study.camera, study.plate, study.frames(first, last), seen)
-
-
-def _measure(training: Training, study: Study, split: Split, references: References, job: Job) -> Evaluation:
-    frames = study.frames(*split.heldout_range)
-    return evaluate(judged(training, split, references), split, study.camera, study.plate, frames, job.check)
 
 
 def _export(training: Training, study: Study, split: Split, evaluation: Evaluation, writer: ArtifactWriter) -> None:

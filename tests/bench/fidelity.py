@@ -16,7 +16,7 @@ import json
 import statistics
 import sys
 import tempfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -34,6 +34,7 @@ _REPOSITORY = Path(__file__).resolve().parents[2]
 _COLUMNS = {
     "person_ssim": "person-SSIM", "person_psnr_db": "person-PSNR", "sharpness": "sharpness", "flicker": "flicker",
 }  # fmt: skip
+_RATES = ("images_per_second", "frames_per_second")
 
 
 @dataclass(frozen=True)
@@ -109,22 +110,15 @@ def table(clip: Path, rows: Sequence[Wanted], seeds: int, book: Book) -> str:
     first = done[rows[0]]
     lines += [" | ".join([name, "", *_measures(first, name), "", ""]) for name in ("nearest", "draft")]
     for each, trained in done.items():
-        size = f"{_median(row.iterations for row in trained):.0f} x {trained[0].images}"
-        rates = [f"{_median(getattr(row, rate) for row in trained):.1f}" for rate in _RATES]
+        size = f"{statistics.median(row.iterations for row in trained):.0f} x {trained[0].images}"
+        rates = [f"{statistics.median(getattr(row, rate) for row in trained):.1f}" for rate in _RATES]
         lines.append(" | ".join([each.label, size, *_measures(trained, "generated"), *rates]))
     return "\n".join(lines)
 
 
-_RATES = ("images_per_second", "frames_per_second")
-
-
 def _measures(rows: Sequence[Row], performer: str) -> list[str]:
     nan = float("nan")
-    return [f"{_median(row.metrics[performer].get(key, nan) for row in rows):.3f}" for key in _COLUMNS]
-
-
-def _median(values: Iterable[float]) -> float:
-    return statistics.median(values)
+    return [f"{statistics.median(row.metrics[performer].get(key, nan) for row in rows):.3f}" for key in _COLUMNS]
 
 
 def _arguments(given: list[str] | None) -> argparse.Namespace:

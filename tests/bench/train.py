@@ -13,7 +13,6 @@ from __future__ import annotations
 import argparse
 import json
 import math
-import os
 import statistics
 import subprocess
 import sys
@@ -86,7 +85,7 @@ def _apart(preset: str, family: str, study: Path, runs: int) -> Speed:
     """In a process of its own. Raises CalledProcessError when it fails."""
     command = [sys.executable, "-m", "tests.bench.train", "--row", preset, family, str(study), "--runs", str(runs)]
     began = time.monotonic()
-    told = subprocess.run(command, cwd=_REPOSITORY, check=True, stdout=subprocess.PIPE, env=dict(os.environ)).stdout
+    told = subprocess.run(command, cwd=_REPOSITORY, check=True, stdout=subprocess.PIPE).stdout
     sys.stderr.write(f"{family}, {preset}: {time.monotonic() - began:.0f} s\n")
     return Speed(**json.loads(told))
 
