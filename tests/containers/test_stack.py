@@ -1,4 +1,4 @@
-"""The Compose stack: transfers by both doors, workers added, taken away and killed while they run."""
+"""The Compose stack: who may do what, transfers by both doors, workers added while they run."""
 
 from __future__ import annotations
 
@@ -19,7 +19,6 @@ from tests.support.remote import Once, at
 pytestmark = [pytest.mark.containers, pytest.mark.timeout(3600)]
 
 OPTIONS = TransferOptions(preset="preview", iterations=12)
-AWAY_SECONDS, HANGING_SECONDS = 60, 45  # longer than keepalive needs to notice
 FOUND_SECONDS = 25  # in which every caller has found a worker that is ready: connections live 20 s
 
 
@@ -87,7 +86,7 @@ def test_prometheus_sees_every_service(stack: Stack) -> None:
 
 
 def test_a_transfer_by_grpc_while_pose_is_scaled_up(stack: Stack, pair: SyntheticPair, tmp_path: Path) -> None:
-    up = Once((at("download"), lambda: scale_pose(stack, 3)))
+    up = Once((at("download"), lambda: stack.scale("pose", 3)))
     remote.by_grpc(stack.door, pair, tmp_path / "up.mp4", OPTIONS, up, fewer=1)
     remote.check_result(tmp_path / "up.mp4")
     assert up.left == 0
@@ -98,52 +97,3 @@ def test_a_transfer_by_grpc_while_pose_is_scaled_up(stack: Stack, pair: Syntheti
     share = {each: stack.calls(each) - calls for each, calls in before.items()}
     assert len(share) == 3
     assert min(share.values()) >= 1, share
-
-
-def test_containers_that_die_and_workers_that_leave_cost_time_and_nothing_else(
-    stack: Stack, pair: SyntheticPair, tmp_path: Path
-) -> None:
-    ids = {each: stack.containers(each)[0] for each in (*STAGES, "gateway", "minio", "postgres")}
-    faults = Once(
-        (at("download"), lambda: stack.kill(ids["downloader"])),
-        (at("pose"), lambda: scale_pose(stack, 1)),
-        (at("pose", 2), lambda: stack.kill(stack.containers("pose")[0])),
-        (at("segmentation"), lambda: stack.kill(ids["segmentation"])),
-        (at("training"), lambda: stack.kill(ids["trainer"])),
-        (at("training", 2), lambda: stack.kill(ids["gateway"])),
-        (at("training", 3), lambda: stack.kill(ids["minio"])),
-        (at("training", 4), lambda: stack.kill(ids["postgres"])),
-        (at("rendering"), lambda: stack.kill(ids["renderer"])),
-    )
-    options = OPTIONS.model_copy(update={"iterations": 30})
-    remote.by_http(stack.door, pair, tmp_path / "out.mp4", options, faults, fewer=3)
-    remote.check_result(tmp_path / "out.mp4")
-    assert faults.left == 0
-    for service in (*STAGES, "gateway", "minio", "postgres"):
-        stack.wait_until_healthy(service, 1)
-    restarted = {name for name, each in ids.items() if name != "pose" and stack.inspect(each)["RestartCount"] > 0}
-    assert restarted == set(ids) - {"pose", "normalization"}
-
-
-def test_what_is_away_for_a_minute_or_hangs_costs_time_and_nothing_else(
-    stack: Stack, pair: SyntheticPair, tmp_path: Path
-) -> None:
-    names = ("minio", "postgres", "segmentation", "trainer", "renderer")
-    ids = {name: stack.containers(name)[0] for name in names}
-    faults = Once(
-        (at("pose"), lambda: stack.stop_for(ids["minio"], AWAY_SECONDS)),
-        (at("segmentation"), lambda: stack.freeze_for(ids["segmentation"], HANGING_SECONDS)),
-        (at("training"), lambda: stack.stop_for(ids["postgres"], AWAY_SECONDS)),
-        (at("training", 8), lambda: stack.freeze_for(ids["trainer"], HANGING_SECONDS)),
-        (at("rendering"), lambda: stack.cut_off_for(ids["renderer"], "renderer", AWAY_SECONDS)),
-    )
-    options = OPTIONS.model_copy(update={"iterations": 60})
-    remote.by_grpc(stack.door, pair, tmp_path / "out.mp4", options, faults, fewer=5)
-    remote.check_result(tmp_path / "out.mp4")
-    assert faults.left == 0
-    for service in names:
-        stack.wait_until_healthy(service, 1)
-
-
-def scale_pose(stack: Stack, count: int) -> None:
-    stack.compose("up", "--detach", "--no-recreate", "--no-deps", "--scale", f"pose={count}", "pose")

@@ -127,13 +127,13 @@ def test_a_full_object_store(tmp_path: Path, *, in_parts: bool) -> None:
         store.put("kept", b"k" * 1000)
         data = secrets.token_bytes(8 << 20)
         (tmp_path / "file").write_bytes(data)
-        with pytest.raises(StorageFull):
+        with pytest.raises(StorageFull, match="free some space"):
             for number in range(8):
                 if in_parts:
                     store.put_file(f"large/{number}", tmp_path / "file")
                 else:
                     store.put(f"large/{number}", data)
-        with pytest.raises(StorageFull):
+        with pytest.raises(StorageFull, match="free some space"):
             store.put_new("new", data)
         assert store.get("kept") == b"k" * 1000
 

@@ -91,7 +91,7 @@ def kubectl(kubeconfig: str, *arguments: str, given: str | None = None, seconds:
 
 @contextmanager
 def running(folder: Path) -> Iterator[Cluster]:
-    """Applies the overlay, waits until all of it is ready, and deletes the namespace afterwards."""
+    """Applies the overlay, waits until all of it is ready, and removes all of it afterwards."""
     kubeconfig = _find()
     documents = _overlay(folder, ipv4_alone=not os.environ.get("KUBECONFIG"))
     key = admin_key(folder / "k8s" / "overlays" / "local" / "secrets.env")
@@ -105,6 +105,8 @@ def running(folder: Path) -> Iterator[Cluster]:
         raise
     finally:
         kubectl(kubeconfig, "delete", "namespace", NAMESPACE, "--ignore-not-found", "--timeout=300s", seconds=330)
+        if not os.environ.get("KUBECONFIG"):
+            subprocess.run([NODE, "down"], check=True, timeout=_READY_SECONDS)  # its ports are others' next
 
 
 def _find() -> str:

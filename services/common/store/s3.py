@@ -51,7 +51,7 @@ def _translated(key: str) -> Iterator[None]:
                 f"the object store refused {key!r}: {error.code}; check its credentials", key=key
             ) from error
         if error.code in _FULL:
-            raise StorageFull(f"the object store has no room for {key!r}: {error.code}", key=key) from error
+            raise _full(key) from error
         raise StoreUnavailable(f"the object store failed on {key!r}: {error.code}", key=key) from error
     except (urllib3.exceptions.HTTPError, ServerError, InvalidResponseError) as error:
         raise StoreUnavailable(f"the object store does not answer: {error}", key=key) from error
@@ -173,10 +173,14 @@ class S3ObjectStore:
                 answer.release_conn()
 
 
+def _full(key: str) -> StorageFull:
+    return StorageFull(f"the object store has no room for {key!r}; free some space there and try again", key=key)
+
+
 def _refused_put(key: str, status: int, body: bytes) -> Exception:
     text = body[:2000].decode("utf-8", "replace")
     if any(code in text for code in _FULL):
-        return StorageFull(f"the object store has no room for {key!r}", key=key)
+        return _full(key)
     if status in {401, 403}:
         return Forbidden(f"the object store refused to write {key!r}: check its credentials", key=key)
     if status >= 500 or status == _CONFLICT:
