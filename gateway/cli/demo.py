@@ -21,8 +21,8 @@ from gateway.cli.home import Home
 from gateway.cli.transfer import Job, Part, run_transfer
 from gateway.resources import Ref, Transfer, TransferOptions
 from services.common.artifacts import ArtifactRef, Artifacts
+from services.common.frames import read_shard
 from services.common.metrics_image import grow_mask, psnr_db, ssim
-from services.common.shards import read_shard
 from services.common.store import FileObjectStore
 from services.common.synthetic import SyntheticPair, TransferError, compare_to_truth, write_synthetic_pair
 from services.common.tracks import PoseTrack

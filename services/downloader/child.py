@@ -129,11 +129,15 @@ def _send(process: subprocess.Popen[bytes], message: dict[str, Any]) -> None:
 
 
 def _environment() -> dict[str, str]:
-    """Nothing of the service's own settings; few memory arenas, since address space is bounded."""
+    """Nothing of the service's own settings; few memory arenas, since address space is bounded.
+
+    Pillow keeps the memory of its last pictures for the next ones, which saves up to a tenth of the work.
+    """
     kept = {name: os.environ[name] for name in ("PATH", "LANG", "TMPDIR", "SSL_CERT_FILE") if name in os.environ}
     return kept | {
         "PYTHONPATH": str(_ROOT),
         "OPENBLAS_NUM_THREADS": "1",
         "OMP_NUM_THREADS": "1",
         "MALLOC_ARENA_MAX": "4",
+        "PILLOW_BLOCKS_MAX": "8",
     }

@@ -16,11 +16,10 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 
 from services.common.errors import UnreadableVideo
-from services.common.shards import FRAMES_PER_SHARD, encode_frame, frame_name, write_encoded
+from services.common.shards import FRAMES_PER_SHARD, frame_name, write_encoded
 from services.common.video import (
     DecodedFrame,
     FrameStream,
@@ -32,9 +31,9 @@ from services.common.video import (
     probe,
 )
 from services.downloader.child_side import say, serve
+from services.downloader.jpeg import encode_frame, encode_thumbnail
 
 _HEARTBEAT_SECONDS = 1.0
-_THUMBNAIL_SIDE_PX = 480
 
 
 class _Heartbeat:
@@ -117,11 +116,7 @@ class _Decoding:
 
     def _thumbnail(self, frame: DecodedFrame) -> None:
         image = RgbConverter(self._facts.geometry)(frame.picture)
-        scale = min(1.0, _THUMBNAIL_SIDE_PX / max(image.shape[:2]))
-        small: Any = cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
-        cv2.imwrite(
-            str(self._folder / "thumbnail.jpg"), cv2.cvtColor(small, cv2.COLOR_RGB2BGR), (cv2.IMWRITE_JPEG_QUALITY, 85)
-        )
+        (self._folder / "thumbnail.jpg").write_bytes(encode_thumbnail(image))
 
     def _finish(self, number: int, members: list[tuple[str, bytes]]) -> None:
         path = self._folder / f"shard-{number}.tar"
@@ -131,7 +126,6 @@ class _Decoding:
 
 def decode(request: dict[str, Any]) -> None:
     """Probes and decodes `path` into `folder`. Raises the errors of `probe`."""
-    cv2.setNumThreads(1)
     path, folder = Path(request["path"]), Path(request["folder"])
     limits = VideoLimits(**request["limits"])
     heartbeat = _Heartbeat()

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from services.common.artifacts import ArtifactRef, Artifacts, ArtifactWriter, Facts, Recipe
 from services.common.errors import InvalidOption
-from services.common.shards import FrameReader, encode_frame
+from services.common.frames import FrameReader, encode_frame
 from services.common.stage import Job
 from services.common.tracks import CameraPath, PoseTrack
 from services.normalization.normalize import normalize

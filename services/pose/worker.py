@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 
 from services.common.artifacts import ArtifactRef, Artifacts, ArtifactWriter, Facts, Recipe
 from services.common.errors import InvalidOption
-from services.common.shards import FRAMES_NAME, FrameReader, ShardEntry
+from services.common.frames import FrameReader
+from services.common.shards import FRAMES_NAME, ShardEntry
 from services.common.stage import Job
 from services.pose.assemble import assemble
 from services.pose.association import associate

@@ -16,10 +16,11 @@ from numpy.typing import NDArray
 from services.common.artifacts import Artifact, ArtifactRef, Artifacts, ArtifactWriter, Facts, Recipe
 from services.common.draw import draw_pose
 from services.common.errors import InvalidInput, InvalidOption
-from services.common.shards import MATTES_NAME, FrameReader, ShardEntry, shard_entries
+from services.common.frames import FrameReader
+from services.common.shards import MATTES_NAME, ShardEntry, shard_entries
 from services.common.stage import Job
 from services.common.tracks import PoseTrack
-from services.common.video import ALPHA_FORMATS, VideoFormat, write_video
+from services.common.video.write import ALPHA_FORMATS, VideoFormat, write_video
 from services.renderer.worker import performed_frames
 
 Picture = NDArray[np.uint8]

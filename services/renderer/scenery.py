@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from services.common.artifacts import ArtifactRef, Artifacts
 from services.common.camera import compose, identity, invert, warp
 from services.common.errors import DataCorrupted, InvalidOption
-from services.common.shards import FrameReader
+from services.common.frames import FrameReader
 from services.common.tracks import CameraPath, PoseTrack
 from services.renderer.backdrop import Backdrop
 from services.renderer.standing import standing_in

@@ -14,11 +14,12 @@ from numpy.typing import NDArray
 from services.common.artifacts import ArtifactRef, Artifacts, ArtifactWriter, Facts, Recipe
 from services.common.camera import compose, invert, resize
 from services.common.errors import DataCorrupted, InvalidOption, NoPersonFound
+from services.common.frames import encode_matte, write_frames
 from services.common.nn.layer import cut_out, decontaminated, lay_over
 from services.common.nn.processors import available_cpus
 from services.common.nn.window import follow_window
 from services.common.shadow import Shadow, feet_of
-from services.common.shards import FRAMES_NAME, MATTES_NAME, encode_matte, matte_name, write_encoded, write_frames
+from services.common.shards import FRAMES_NAME, MATTES_NAME, matte_name, write_encoded
 from services.common.stage import Job
 from services.common.tracks import PoseTrack
 from services.renderer.backdrop import PLATE, Backdrop

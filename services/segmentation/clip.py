@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from services.common.artifacts import ArtifactRef, Artifacts
-from services.common.shards import MATTES_NAME, FrameReader, Reduction, ShardEntry, shard_of
+from services.common.frames import FrameReader, Reduction
+from services.common.shards import MATTES_NAME, ShardEntry, shard_of
 from services.common.skeleton import BODY
 from services.common.tracks import PoseTrack
 from services.segmentation.hiding import hidden_by

@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 
 from services.common.artifacts import ArtifactRef, Artifacts, ArtifactWriter, Facts, Recipe
 from services.common.errors import InvalidOption
-from services.common.shards import FRAMES_NAME, MATTES_NAME, read_shard, write_mattes
+from services.common.frames import read_shard, write_mattes
+from services.common.shards import FRAMES_NAME, MATTES_NAME
 from services.common.stage import Job
 from services.common.tracks import CameraPath, PoseTrack
 from services.segmentation import backends

@@ -13,10 +13,11 @@ from numpy.typing import NDArray
 
 from services.common.artifacts import Artifact, ArtifactRef, Artifacts, ArtifactWriter, Facts, Recipe
 from services.common.errors import InvalidOption
-from services.common.shards import FRAMES_NAME, MATTES_NAME, FrameReader, ShardEntry
+from services.common.frames import FrameReader
+from services.common.shards import FRAMES_NAME, MATTES_NAME, ShardEntry
 from services.common.stage import Job
 from services.common.tracks import PoseTrack
-from services.common.video import write_video
+from services.common.video.write import write_video
 from services.trainer.heldout import TRUTH, object_of
 from services.trainer.judging import Keypoints, Metrics, Picture, Row, measure_row, measured, person_masks
 from services.trainer.lpips import Lpips

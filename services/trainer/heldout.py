@@ -22,16 +22,9 @@ from numpy.typing import NDArray
 from services.common.artifacts import Artifact, ArtifactRef, ArtifactWriter, Facts, Recipe
 from services.common.camera import compose, resize, warp
 from services.common.errors import ClipTooShort
+from services.common.frames import encode_frame, encode_matte, write_frames
 from services.common.nn.layer import lay_over
-from services.common.shards import (
-    MATTES_NAME,
-    encode_frame,
-    encode_matte,
-    frame_name,
-    matte_name,
-    write_encoded,
-    write_frames,
-)
+from services.common.shards import MATTES_NAME, frame_name, matte_name, write_encoded
 from services.common.stage import Job
 from services.trainer.data import Picture, Split, StudyFrame, split_clip
 from services.trainer.draft import DraftConfig, draft_windows, read_references

@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 
 from services.common.artifacts import ArtifactRef, Artifacts
 from services.common.errors import DataCorrupted
-from services.common.shards import MATTES_NAME, FrameReader, ShardEntry, shard_entries
+from services.common.frames import FrameReader
+from services.common.shards import MATTES_NAME, ShardEntry, shard_entries
 from services.common.tracks import CameraPath, PoseTrack
 
 

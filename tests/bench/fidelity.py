@@ -23,7 +23,7 @@ from typing import Any
 
 import numpy as np
 
-from services.common.shards import encode_frame
+from services.common.frames import encode_frame
 from services.common.synthetic import write_synthetic_pair
 from services.trainer.data import Picture
 from tests.bench.report import machine

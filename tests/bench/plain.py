@@ -28,13 +28,14 @@ import safetensors.torch
 from av.video.frame import VideoFrame
 from numpy.typing import NDArray
 
+from services.common.frames import decode_image, encode_frame
 from services.common.nn.layer import lay_over
 from services.common.nn.processors import available_cpus
 from services.common.nn.window import WindowPath, follow_window
 from services.common.puppet import References
-from services.common.shards import decode_image, encode_frame, frame_name
+from services.common.shards import frame_name
 from services.common.tracks import CameraPath, PoseTrack
-from services.common.video import write_video
+from services.common.video.write import write_video
 from services.normalization.normalize import normalize
 from services.normalization.preview import preview
 from services.pose.assemble import assemble

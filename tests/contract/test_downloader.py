@@ -14,8 +14,9 @@ from understudy.v1 import downloader_pb2, downloader_pb2_grpc
 
 from services.common import errors, rpc
 from services.common.artifacts import ArtifactRef, Artifacts
+from services.common.frames import FrameReader
 from services.common.server import open_runner, start
-from services.common.shards import FrameReader, ShardEntry
+from services.common.shards import ShardEntry
 from services.downloader.config import DownloaderSettings
 from services.downloader.servicer import make_service
 from services.downloader.worker import upload_key

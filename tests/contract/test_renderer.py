@@ -18,9 +18,10 @@ from services.common import rpc
 from services.common.artifacts import ArtifactRef, Artifacts
 from services.common.camera import warp
 from services.common.errors import InvalidInput, InvalidOption, NoPersonFound, by_reason
+from services.common.frames import read_shard
 from services.common.nn.generator import Generator
 from services.common.server import Service, open_runner, start
-from services.common.shards import FRAMES_NAME, read_shard
+from services.common.shards import FRAMES_NAME
 from services.renderer.config import RendererSettings
 from services.renderer.encoding import Encoder
 from services.renderer.servicer import RendererServicer

@@ -15,7 +15,8 @@ from services.common import rpc
 from services.common.artifacts import ArtifactRef
 from services.common.camera import transform_points, warp
 from services.common.errors import InvalidOption
-from services.common.shards import MATTES_NAME, read_shard
+from services.common.frames import read_shard
+from services.common.shards import MATTES_NAME
 from services.renderer.backdrop import Backdrop
 from services.renderer.scenery import open_scenery
 from tests.contract.test_renderer import FRAMES, Running, model, running  # noqa: F401 - fixtures

@@ -14,7 +14,8 @@ from understudy.v1 import trainer_pb2
 from services.common import rpc
 from services.common.artifacts import ArtifactRef, Recipe
 from services.common.errors import ClipTooShort, InvalidOption, by_reason
-from services.common.shards import FRAMES_NAME, MATTES_NAME, read_shard, write_frames
+from services.common.frames import read_shard, write_frames
+from services.common.shards import FRAMES_NAME, MATTES_NAME
 from services.common.tracks import PoseTrack
 from tests.contract.test_trainer import Running, running  # noqa: F401 - a fixture
 from tests.support.studies import store_study

@@ -29,7 +29,8 @@ from services.common.synthetic import (
     render_clip,
 )
 from services.common.tracks import PoseTrack
-from services.common.video import probe, read_frames, write_video
+from services.common.video import probe, read_frames
+from services.common.video.write import write_video
 from tests.integration.conftest import SOURCE_FRAMES, Finished
 from tests.support.program import PROGRAM, Run, artifacts
 

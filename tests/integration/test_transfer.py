@@ -19,7 +19,7 @@ from services.common.artifacts import ArtifactRef, Artifacts
 from services.common.store import FileObjectStore
 from services.common.synthetic import SyntheticPair, compare_to_truth
 from services.common.tracks import PoseTrack
-from services.common.video import write_video
+from services.common.video.write import write_video
 from tests.integration.conftest import OPTIONS, SOURCE_FRAMES, Finished
 from tests.support.program import Run, alive, artifacts, manifest_times, stage_of
 

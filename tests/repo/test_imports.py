@@ -87,6 +87,14 @@ def test_importing_the_gateway_imports_no_model_library() -> None:
     assert not loaded_by("gateway.__main__", "gateway.cli").intersection(MODEL_LIBRARIES)
 
 
+def test_importing_the_downloader_imports_no_opencv() -> None:
+    """Its image holds none, of which OpenCV would be a quarter."""
+    own = [module_of(path) for path in python_files("services") if path.is_relative_to("services/downloader")]
+    loaded = loaded_by(*own)
+    assert {"av", "PIL"} <= loaded
+    assert "cv2" not in loaded
+
+
 def test_everything_can_be_imported_without_side_effects() -> None:
     modules = [module_of(path) for path in python_files("services", "gateway")]
     before = {path for path in ROOT.iterdir() if path.name != "__pycache__"}

@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from services.common.artifacts import ArtifactRef, Artifacts, Recipe
-from services.common.shards import FRAMES_NAME, FRAMES_PER_SHARD, write_frames
+from services.common.frames import write_frames
+from services.common.shards import FRAMES_NAME, FRAMES_PER_SHARD
 from services.common.tracks import CameraPath, PoseTrack
 
 

@@ -9,10 +9,11 @@ import cv2
 import numpy as np
 
 from services.common.artifacts import ArtifactRef, Artifacts, Facts, Recipe
+from services.common.frames import write_frames, write_mattes
 from services.common.nn.generator import GeneratorConfig
 from services.common.nn.window import fit_window
 from services.common.puppet import References, put_references
-from services.common.shards import FRAMES_NAME, FRAMES_PER_SHARD, MATTES_NAME, write_frames, write_mattes
+from services.common.shards import FRAMES_NAME, FRAMES_PER_SHARD, MATTES_NAME
 from services.common.stage import Job
 from services.common.tracks import PoseTrack
 from services.trainer.draft import DraftConfig

@@ -8,8 +8,8 @@ import numpy as np
 
 from services.common.artifacts import Artifact, ArtifactWriter
 from services.common.errors import DataCorrupted
+from services.common.frames import read_shard, write_frames, write_mattes
 from services.common.puppet.puppet import References
-from services.common.shards import read_shard, write_frames, write_mattes
 
 FRAMES, MATTES, KEYPOINTS = "references.frames.tar", "references.mattes.tar", "references.safetensors"
 

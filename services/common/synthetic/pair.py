@@ -13,14 +13,14 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from services.common.shards import write_mattes
+from services.common.frames import write_mattes
 from services.common.synthetic.body import Dancer
 from services.common.synthetic.cast import ADA, BO, HALL, SOURCE_DANCE, STUDIO, TARGET_DANCE
 from services.common.synthetic.dance import Dance
 from services.common.synthetic.music import write_beat
 from services.common.synthetic.render import SyntheticFrame, render_clip
 from services.common.synthetic.scene import Scene
-from services.common.video import write_video
+from services.common.video.write import write_video
 
 _SAYS = "This video is synthetic: a drawn dancer, no real person."
 

@@ -1,4 +1,7 @@
-"""Videos in and out: probing, decoding, sound, encoding. PyAV (FFmpeg's libraries) does the codecs."""
+"""Videos in and out: probing, decoding, sound; encoding is in `write`. PyAV (FFmpeg's libraries) does the codecs.
+
+What this package offers by its own name needs no OpenCV, which the downloader's image lacks; `write` does.
+"""
 
 from services.common.video.colour import RGB, RgbConverter
 from services.common.video.decode import DecodedFrame, FrameStream, read_frames
@@ -6,9 +9,8 @@ from services.common.video.facts import Crop, Geometry, Orientation, Timing, Vid
 from services.common.video.limits import VideoLimits
 from services.common.video.probe import probe
 from services.common.video.sound import extract_audio
-from services.common.video.write import ALPHA_FORMATS, VideoFormat, WrittenVideo, write_video
 
 __all__ = [
-    "ALPHA_FORMATS", "RGB", "Crop", "DecodedFrame", "FrameStream", "Geometry", "Orientation", "RgbConverter", "Timing",
-    "VideoFacts", "VideoFormat", "VideoLimits", "WrittenVideo", "extract_audio", "probe", "read_frames", "write_video",
+    "RGB", "Crop", "DecodedFrame", "FrameStream", "Geometry", "Orientation", "RgbConverter", "Timing", "VideoFacts",
+    "VideoLimits", "extract_audio", "probe", "read_frames",
 ]  # fmt: skip

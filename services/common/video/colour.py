@@ -9,7 +9,6 @@ from __future__ import annotations
 from functools import cache
 from typing import Any
 
-import cv2
 import numpy as np
 import numpy.typing as npt
 from av.video.frame import VideoFrame
@@ -76,9 +75,10 @@ def _interleave(frame: VideoFrame) -> RGB:
     green, blue, red = (
         np.frombuffer(plane, np.uint8).reshape(plane.height, plane.line_size)[:, : plane.width] for plane in planes
     )
-    image: Any = cv2.merge((red, green, blue))
-    merged: RGB = image
-    return merged
+    image = np.empty((*green.shape, 3), np.uint8)
+    for channel, plane in enumerate((red, green, blue)):
+        image[..., channel] = plane
+    return image
 
 
 def _matrix(frame: VideoFrame) -> int:
@@ -125,8 +125,12 @@ def orientation_of(frame: VideoFrame) -> Orientation:
 
 def _tone_map(frame: VideoFrame, transfer: int) -> RGB:
     """BT.2020 PQ or HLG, packed 16-bit RGB, to BT.709 (H, W, 3) uint8."""
-    image: Any = frame.to_ndarray()
-    linear = cv2.transform(_linear_light(transfer)[image], _BT2020_TO_BT709)
+    wide = _linear_light(transfer)[frame.to_ndarray()]
+    # Spelt out, because a library's product of matrices sums in an order that differs between processors.
+    red, green, blue = wide[..., 0], wide[..., 1], wide[..., 2]
+    linear = np.empty_like(wide)
+    for channel, (from_red, from_green, from_blue) in enumerate(_BT2020_TO_BT709):
+        linear[..., channel] = from_red * red + from_green * green + from_blue * blue
     np.clip(linear, 0.0, None, out=linear)
     # Reinhard's extended curve on the brightest channel keeps hue; 1000 nits reach white.
     peak = linear.max(axis=2, keepdims=True)

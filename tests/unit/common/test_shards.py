@@ -12,21 +12,17 @@ from hypothesis.extra import numpy as hnp
 
 from services.common.artifacts import Artifacts, Recipe
 from services.common.errors import DataCorrupted
-from services.common.shards import (
-    FRAMES_NAME,
+from services.common.frames import (
     FrameReader,
     ReadCounts,
-    ShardEntry,
     decode_image,
     encode_frame,
     encode_matte,
-    frame_name,
     read_shard,
-    shard_entries,
-    write_encoded,
     write_frames,
     write_mattes,
 )
+from services.common.shards import FRAMES_NAME, ShardEntry, frame_name, shard_entries, write_encoded
 from services.common.store import MemoryObjectStore
 from services.common.tar import TarWriter, read_tar
 

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from services.common import errors
 from services.common.artifacts import Artifact, Artifacts
-from services.common.shards import FrameReader
+from services.common.frames import FrameReader
 from services.common.stage import Emitted, Job, Progress
 from services.downloader.config import DownloaderSettings
 from services.downloader.worker import Downloader, Trims, clip_recipe, shard_recipe, upload_key

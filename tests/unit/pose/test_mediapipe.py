@@ -11,7 +11,7 @@ import pytest
 from numpy.typing import NDArray
 
 from services.common.errors import Cancelled, InvalidOption
-from services.common.shards import decode_image
+from services.common.frames import decode_image
 from services.common.synthetic import (
     ADA,
     BO,

@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 
 from services.common import camera
 from services.common.artifacts import ArtifactRef, Artifacts, Facts, Recipe
-from services.common.shards import FRAMES_NAME, FRAMES_PER_SHARD, write_frames
+from services.common.frames import write_frames
+from services.common.shards import FRAMES_NAME, FRAMES_PER_SHARD
 from services.common.store import MemoryObjectStore
 from services.common.synthetic.cast import ADA, SOURCE_DANCE, STUDIO
 from services.common.synthetic.render import SyntheticFrame, render_clip

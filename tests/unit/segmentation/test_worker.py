@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 
 from services.common.artifacts import Artifact, ArtifactRef, Artifacts, ArtifactWriter, Facts, Recipe
 from services.common.errors import Cancelled, InvalidOption
-from services.common.shards import MATTES_NAME, read_shard
+from services.common.frames import read_shard
+from services.common.shards import MATTES_NAME
 from services.common.stage import Job
 from services.common.tracks import CameraPath
 from services.common.weights import default_weights_dir

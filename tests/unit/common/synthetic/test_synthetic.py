@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from services.common.shards import read_shard
+from services.common.frames import read_shard
 from services.common.synthetic import (
     ADA,
     BO,

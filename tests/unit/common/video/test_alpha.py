@@ -15,7 +15,7 @@ import pytest
 from numpy.typing import NDArray
 
 from services.common.errors import InvalidInput
-from services.common.video import write_video
+from services.common.video.write import write_video
 
 RATE = Fraction(24000, 1001)
 SAYS = "This is synthetic."

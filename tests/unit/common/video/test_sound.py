@@ -6,8 +6,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from services.common.video import extract_audio, probe, read_frames, write_video
+from services.common.video import extract_audio, probe, read_frames
 from services.common.video.sound import read_samples
+from services.common.video.write import write_video
 from tests.support.videos import encode, numbered
 
 RATE = 44_100

@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 
 from services.common import errors
-from services.common.video import probe, read_frames, write_video
+from services.common.video import probe, read_frames
 from services.common.video.marking import DIGITAL_SOURCE_TYPE
+from services.common.video.write import write_video
 from tests.support.videos import number_of, numbered
 
 SAYS = "This video is synthetic."
