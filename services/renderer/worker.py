@@ -30,7 +30,7 @@ Picture = NDArray[np.uint8]
 Window = NDArray[np.float32]
 
 # Raised whenever the same request would now give other bytes.
-VERSION = 3
+VERSION = 4
 # Formats of a performer's config.json that this renderer understands.
 _CONFIG_FORMATS = (1,)
 _MOST_FRAMES = 1024

@@ -13,7 +13,7 @@ pytestmark = [pytest.mark.containers, pytest.mark.timeout(3600)]
 
 OURS = (*STAGES, "gateway", "store-setup", "minio")
 MIB = 1 << 20
-MOST_MIB = {"gateway": 450, "normalization": 450, "downloader": 600, "pose": 900, "segmentation": 900, "renderer": 900}
+MOST_MIB = {"gateway": 450, "normalization": 450, "downloader": 450, "pose": 900, "segmentation": 900, "renderer": 900}
 
 
 def test_no_image_is_larger_than_it_should_be(images: dict[str, int]) -> None:

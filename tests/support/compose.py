@@ -136,8 +136,8 @@ class Stack:
     def memory_mib(self, service: str) -> float:
         """Resident, of all processes of a service's container."""
         (container,) = self.containers(service)
-        rows = docker("top", container, "-eo", "rss").splitlines()[1:]
-        return sum(map(int, rows)) / 1024
+        rows = docker("top", container, "-eo", "pid,rss").splitlines()[1:]
+        return sum(int(row.split()[1]) for row in rows) / 1024
 
     def wait_until_healthy(self, service: str, count: int, seconds: float = 120) -> None:
         deadline = time.monotonic() + seconds
