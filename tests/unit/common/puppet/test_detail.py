@@ -90,7 +90,7 @@ def test_edges_are_crisper_and_stay_where_they_are() -> None:
     before, after = soft[SIDE // 2, :, 3], result[SIDE // 2, :, 3]
     assert after.min() == 0.0
     assert after.max() == 1.0
-    undecided = [int(((0.1 < edge) & (edge < 0.9)).sum()) for edge in (before, after)]
+    undecided = [int(((edge > 0.1) & (edge < 0.9)).sum()) for edge in (before, after)]
     assert undecided[1] < 0.75 * undecided[0]
     assert np.array_equal(before > 0.4, after > 0.4)
     assert np.array_equal(result[..., 3], add_detail(soft, np.zeros_like(soft), 256)[..., 3])
