@@ -29,8 +29,15 @@ from gateway.resources import Ref
 from gateway.turns import Turns
 from gateway.workers import FEWEST_SHARDS
 from services.common import rpc
-from services.common.errors import Cancelled, DeadlineExceeded, Internal, ServiceUnavailable, UnderstudyError
-from services.common.telemetry import REQUEST_HEADER, STAGE_HEADER, TRANSFER_HEADER, logger
+from services.common.errors import (
+    Cancelled,
+    DeadlineExceeded,
+    Internal,
+    ServiceUnavailable,
+    UnderstudyError,
+    WorkerBusy,
+)
+from services.common.telemetry import MOST_WAITING_HEADER, REQUEST_HEADER, STAGE_HEADER, TRANSFER_HEADER, logger
 from services.common.tls import channel_credentials
 
 _log = logger(__name__)
@@ -42,6 +49,8 @@ _END_OF_STREAM: Any = vars(grpc.aio)["EOF"]  # the stubs of grpc leave it out
 _FIRST_WAIT_SECONDS = 0.2
 _LONGEST_WAIT_SECONDS = 5.0
 _MOST_INTERNAL = 3
+# A worker that is busy refuses at once; the next one is asked soon, and after so many any of them.
+_REFUSED_SECONDS, _MOST_REFUSALS = 0.05, 40
 _OPTIONS = [
     ("grpc.lb_policy_name", "round_robin"),  # over every address that DNS gives: scaling needs no restart
     ("grpc.keepalive_time_ms", 30_000),
@@ -111,17 +120,32 @@ class StageCaller:
         self._transfer_id = transfer_id
         self._metrics = metrics
 
-    async def unary(self, method: grpc.aio.UnaryUnaryMultiCallable[Q, R], request: Q, stage: str) -> R:
-        """The answer. Raises what the service raised, once retrying can no longer help."""
+    async def unary(
+        self,
+        method: grpc.aio.UnaryUnaryMultiCallable[Q, R],
+        request: Q,
+        stage: str,
+        *,
+        most_waiting: int | None = None,
+    ) -> R:
+        """The answer. Raises what the service raised, once retrying can no longer help.
+
+        most_waiting: a worker at which more wait refuses, and the next one is asked; None takes any worker.
+        """
         patience = _Patience(self._settings.retry_seconds, stage, self._metrics)
+        refusals = 0
         while True:
             try:
                 with _calling(stage):
-                    answer = await method(
-                        request, metadata=self._metadata(stage), timeout=self._settings.call_timeout_seconds
-                    )
+                    metadata = self._metadata(stage, most_waiting if refusals < _MOST_REFUSALS else None)
+                    answer = await method(request, metadata=metadata, timeout=self._settings.call_timeout_seconds)
             except grpc.aio.AioRpcError as error:
-                await patience.wait(rpc.from_rpc_error(error))
+                failure = rpc.from_rpc_error(error)
+                if isinstance(failure, WorkerBusy):
+                    refusals += 1
+                    await asyncio.sleep(min(_REFUSED_SECONDS * refusals, 1.0) * random.uniform(0.5, 1.5))  # noqa: S311
+                else:
+                    await patience.wait(failure)
             else:
                 self._remember(answer)
                 return answer
@@ -164,11 +188,13 @@ class StageCaller:
     def _remember(self, answer: Message) -> None:
         self.made.update(((ref.kind, ref.key), ref) for ref in refs_in(answer))
 
-    def _metadata(self, stage: str) -> tuple[tuple[str, str], ...]:
+    def _metadata(self, stage: str, most_waiting: int | None = None) -> tuple[tuple[str, str], ...]:
         carrier: dict[str, str] = {}
         propagate.inject(carrier)
         request_id = f"{self._transfer_id}-{random.getrandbits(32):08x}"
         own = {TRANSFER_HEADER: self._transfer_id, STAGE_HEADER: stage, REQUEST_HEADER: request_id}
+        if most_waiting is not None:
+            own[MOST_WAITING_HEADER] = str(most_waiting)
         return tuple((own | carrier).items())
 
 

@@ -194,15 +194,16 @@ class ClipStages:
                 self._board.expect(RESULT, RESULT_STAGES, frames)
 
     async def _estimate(self, shard: types_pb2.FrameShard, role: str) -> pose_pb2.EstimatePosesResponse:
-        async with self._clients.turns.turn("pose", self._transfer_id):
+        async with self._clients.turns.turn("pose", self._transfer_id) as most_waiting:
+            request = pose_pb2.EstimatePosesRequest(shard=shard.artifact)
             answer = await self._call.unary(
-                self._clients.pose.EstimatePoses, pose_pb2.EstimatePosesRequest(shard=shard.artifact), "pose"
+                self._clients.pose.EstimatePoses, request, "pose", most_waiting=most_waiting
             )
         self._board.add(role, "pose", shard.frame_count)
         return answer
 
     async def _segment(self, study: Study, index: int, role: str) -> types_pb2.ArtifactRef:
-        async with self._clients.turns.turn("segmentation", self._transfer_id):
+        async with self._clients.turns.turn("segmentation", self._transfer_id) as most_waiting:
             answer = await self._call.unary(
                 self._clients.segmentation.SegmentFrames,
                 segmentation_pb2.SegmentFramesRequest(
@@ -212,6 +213,7 @@ class ClipStages:
                     pose_shard=to_message(study.pose_shards[index]),
                 ),
                 "segmentation",
+                most_waiting=most_waiting,
             )
         self._board.add(role, "segmentation", answer.frame_count)
         return answer.artifact

@@ -137,7 +137,7 @@ class Pipeline(JudgeStages):
         self, performer: Ref, driven: Driven, first: int, background: renderer_pb2.Background | None
     ) -> types_pb2.ArtifactRef:
         count = min(SHARD_FRAMES, driven.frame_count - first)
-        async with self._clients.turns.turn("rendering", self._transfer_id):
+        async with self._clients.turns.turn("rendering", self._transfer_id) as most_waiting:
             answer = await self._call.unary(
                 self._clients.renderer.RenderFrames,
                 renderer_pb2.RenderFramesRequest(
@@ -148,6 +148,7 @@ class Pipeline(JudgeStages):
                     background=background,
                 ),
                 "rendering",
+                most_waiting=most_waiting,
             )
         self._board.add(RESULT, "rendering", count)
         return answer.artifact

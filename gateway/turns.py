@@ -15,6 +15,7 @@ from gateway.metrics import GatewayMetrics
 class _Stage:
     limit: int
     in_flight: int = 0
+    most_waiting: int | None = None
     waiting: OrderedDict[str, deque[asyncio.Future[None]]] = field(default_factory=OrderedDict)
 
 
@@ -27,22 +28,25 @@ class Turns:
         self._metrics = metrics
         self._stages: dict[str, _Stage] = {}
 
-    def allow(self, stage: str, limit: int) -> None:
-        """From now on so many of this stage; those that are in flight beyond it end in their own time."""
+    def allow(self, stage: str, limit: int, most_waiting: int | None = None) -> None:
+        """From now on so many of this stage; those that are in flight beyond it end in their own time.
+
+        most_waiting: how many of them may wait at one worker; None: any number.
+        """
         entry = self._stage(stage)
-        entry.limit = limit
+        entry.limit, entry.most_waiting = limit, most_waiting
         while entry.in_flight < entry.limit and self._give(entry):
             entry.in_flight += 1
 
     @contextlib.asynccontextmanager
-    async def turn(self, stage: str, transfer_id: str) -> AsyncIterator[None]:
-        """Waits for a turn and keeps it for the block."""
+    async def turn(self, stage: str, transfer_id: str) -> AsyncIterator[int | None]:
+        """Waits for a turn and keeps it for the block. Yields how many may wait at the worker before this one."""
         entry = self._stage(stage)
         await self._wait(stage, entry, transfer_id)
         in_flight = self._metrics.shards.labels(stage, "in_flight")
         in_flight.inc()
         try:
-            yield
+            yield entry.most_waiting
         finally:
             in_flight.dec()
             self._pass_on(entry)

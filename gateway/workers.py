@@ -21,8 +21,14 @@ async def follow_workers(settings: GatewaySettings, turns: Turns) -> None:
         for stage, service in _SERVICE_OF.items():
             workers = await count_workers(settings.address_of(service))
             if workers:
-                turns.allow(stage, max(FEWEST_SHARDS, SHARDS_A_WORKER * workers))
+                turns.allow(stage, *shares(workers))
         await asyncio.sleep(_EVERY_SECONDS)
+
+
+def shares(workers: int) -> tuple[int, int | None]:
+    """For `Turns.allow`: shards in flight over all workers, and how many may wait at one. Of several workers, one
+    that has its share refuses more, so that none waits behind another while a third has nothing to do."""
+    return max(FEWEST_SHARDS, SHARDS_A_WORKER * workers), SHARDS_A_WORKER - 1 if workers > 1 else None
 
 
 async def count_workers(address: str) -> int:

@@ -161,6 +161,12 @@ class QuotaExceeded(UnderstudyError):
     grpc_code, http_status, reason, retryable = "RESOURCE_EXHAUSTED", 429, "QUOTA_EXCEEDED", True
 
 
+class WorkerBusy(UnderstudyError):
+    """A worker has enough to do, and another one may not. Callers ask for it (`stage.most_waiting`)."""
+
+    grpc_code, http_status, reason, retryable = "RESOURCE_EXHAUSTED", 429, "WORKER_BUSY", True
+
+
 class DataCorrupted(UnderstudyError):
     """Stored bytes differ from the checksum in their manifest. Metadata: kind, key, object."""
 

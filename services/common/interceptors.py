@@ -14,7 +14,8 @@ from opentelemetry import propagate, trace
 
 from services.common import errors, rpc
 from services.common.metrics import CallMetrics
-from services.common.telemetry import CONTEXT_HEADERS, logger
+from services.common.stage import most_waiting
+from services.common.telemetry import CONTEXT_HEADERS, MOST_WAITING_HEADER, logger
 
 _log = logger(__name__)
 _tracer = trace.get_tracer("understudy")
@@ -74,6 +75,8 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         structlog.contextvars.bind_contextvars(
             method=name, **{field: headers[key] for key, field in CONTEXT_HEADERS.items() if key in headers}
         )
+        if (most := headers.get(MOST_WAITING_HEADER, "")).isdecimal():
+            most_waiting.set(int(most))
         started = time.monotonic()
         code = grpc.StatusCode.OK.name
         self._metrics.calls_running.labels(*labels).inc()

@@ -16,7 +16,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
 from services.common.artifacts import Artifact, Artifacts, ArtifactWriter, Facts, Recipe
-from services.common.errors import Cancelled, ServiceUnavailable, UnderstudyError
+from services.common.errors import Cancelled, ServiceUnavailable, UnderstudyError, WorkerBusy
 
 
 @dataclass(frozen=True)
@@ -142,6 +142,10 @@ class _Flight:
     began: float | None = None
 
 
+most_waiting: contextvars.ContextVar[int | None] = contextvars.ContextVar("understudy_most_waiting", default=None)
+"""How many computations may wait before this call's own; where more do, it raises WorkerBusy. None: any number."""
+
+
 class StageRunner:
     """Runs computations in at most `slots` threads. One a process; use it on one event loop.
 
@@ -150,6 +154,7 @@ class StageRunner:
 
     def __init__(self, artifacts: Artifacts, slots: int = 1) -> None:
         self.artifacts = artifacts
+        self._slots = slots
         self._pool = ThreadPoolExecutor(slots, thread_name_prefix="stage")
         self._lookups = ThreadPoolExecutor(4, thread_name_prefix="lookup")
         self._flights: dict[str, _Flight] = {}
@@ -165,13 +170,16 @@ class StageRunner:
         """Yields Progress and Emitted while `compute` works, and ends with one Done.
 
         A committed artifact is returned at once. Equal recipes at the same time share one computation. When the
-        last caller goes away (cancels, or stops iterating), the job is stopped. Raises what `compute` raises.
+        last caller goes away (cancels, or stops iterating), the job is stopped. Raises what `compute` raises, and
+        WorkerBusy (see `most_waiting`).
         """
+        self._refuse_when_busy(recipe)
         found = await self._look(recipe)
         if found is not None:
             self.observer.found(recipe.kind)
             yield Done(found, cached=True)
             return
+        self._refuse_when_busy(recipe)
         queue: asyncio.Queue[Event | BaseException] = asyncio.Queue()
         flight = self._join(recipe, compute, queue)
         try:
@@ -210,6 +218,11 @@ class StageRunner:
         self._drained = True
         self._pool.shutdown(wait=False, cancel_futures=True)
         self._lookups.shutdown(wait=False, cancel_futures=True)
+
+    def _refuse_when_busy(self, recipe: Recipe) -> None:
+        most = most_waiting.get()
+        if most is not None and recipe.key not in self._flights and len(self._flights) >= self._slots + most:
+            raise WorkerBusy("this worker has enough to do; call another one")
 
     async def _look(self, recipe: Recipe) -> Artifact | None:
         """The committed artifact, or None when the caller may join or begin its computation now."""

@@ -19,6 +19,8 @@ TRANSFER_HEADER = "x-transfer-id"
 STAGE_HEADER = "x-stage"
 SHARD_HEADER = "x-shard"
 REQUEST_HEADER = "x-request-id"
+MOST_WAITING_HEADER = "x-most-waiting"
+"""gRPC metadata key: a worker refuses the call (WORKER_BUSY) when more computations than this wait there already."""
 CONTEXT_HEADERS = {
     TRANSFER_HEADER: "transfer_id",
     STAGE_HEADER: "stage",

@@ -28,7 +28,7 @@ from understudy.v1 import pose_pb2, types_pb2
 
 from gateway.clients import StageCaller, StageClients
 from gateway.config import GatewaySettings
-from gateway.workers import FEWEST_SHARDS, SHARDS_A_WORKER, count_workers
+from gateway.workers import count_workers, shares
 from services.common.artifacts import Artifacts
 from services.common.shards import FRAMES_PER_SHARD
 from services.common.store.files import FileObjectStore
@@ -63,12 +63,13 @@ async def measure(workers: int, shards_each: int, seconds: float, folder: Path) 
         clients = StageClients(settings)
         try:
             await _until_all_serve(clients, address)
-            clients.turns.allow("pose", max(FEWEST_SHARDS, SHARDS_A_WORKER * await count_workers(address)))
+            clients.turns.allow("pose", *shares(await count_workers(address)))
             call = StageCaller(settings, "bench", clients.metrics)
 
             async def one(shard: types_pb2.ArtifactRef) -> None:
-                async with clients.turns.turn("pose", "bench"):
-                    await call.unary(clients.pose.EstimatePoses, pose_pb2.EstimatePosesRequest(shard=shard), "pose")
+                request = pose_pb2.EstimatePosesRequest(shard=shard)
+                async with clients.turns.turn("pose", "bench") as most_waiting:
+                    await call.unary(clients.pose.EstimatePoses, request, "pose", most_waiting=most_waiting)
 
             began = time.perf_counter()
             await asyncio.gather(*(one(shard) for shard in shards))

@@ -23,6 +23,7 @@ from gateway.config import GatewaySettings
 from tests.support.names import Names, naming
 
 FOUND_WITHIN_SECONDS = 30.0
+MANY_SLOTS = 32  # more than calls that may be held at one worker before the other gets one
 
 
 @dataclass(frozen=True)
@@ -38,7 +39,7 @@ class Worker:
 
 
 @contextmanager
-def worker(folder: Path, repository: Path, number: int, port: int) -> Iterator[Worker]:
+def worker(folder: Path, repository: Path, number: int, port: int, slots: int = MANY_SLOTS) -> Iterator[Worker]:
     address, log = f"127.0.0.{10 + number}", folder / f"log{number}"
     environment = {
         **os.environ,
@@ -46,7 +47,7 @@ def worker(folder: Path, repository: Path, number: int, port: int) -> Iterator[W
         "UNDERSTUDY_METRICS_PORT": "-1",
         "UNDERSTUDY_LISTEN_HOST": address,
         "UNDERSTUDY_LISTEN_PORT": str(port),
-        "UNDERSTUDY_SLOTS": "32",  # more than calls that may be held at one worker before the other gets one
+        "UNDERSTUDY_SLOTS": str(slots),
         "SAMPLE_LOG": str(log),
     }
     with (folder / f"stderr{number}").open("wb") as stderr:
@@ -152,3 +153,53 @@ async def test_calls_are_spread_over_the_workers(
         shares = first.noted("work") - warm[0], second.noted("work") - warm[1]
     assert sum(shares) == 40
     assert min(shares) >= 15, shares
+
+
+async def test_no_shard_waits_at_a_busy_worker_while_another_is_free(
+    names: Names, port: int, clients: tuple[StageClients, StageCaller], tmp_path: Path, repository: Path
+) -> None:
+    stubs, caller = clients
+
+    async def estimate(backend: str, most_waiting: int | None) -> None:
+        request = pose_pb2.EstimatePosesRequest(backend=backend)
+        await caller.unary(stubs.pose.EstimatePoses, request, "pose", most_waiting=most_waiting)
+
+    with worker(tmp_path, repository, 1, port, slots=1) as first, worker(tmp_path, repository, 2, port) as second:
+        names.addresses = [first.address, second.address]
+        for number in range(5):  # both are connected once both have answered
+            await estimate(f"warm{number}", None)
+            await asyncio.sleep(0.2)
+        assert first.noted("work") > 0
+        assert second.noted("work") > 0
+        held: list[asyncio.Task[None]] = []
+        while not first.noted("began"):  # its only slot is taken
+            held.append(asyncio.create_task(estimate(f"wait{len(held)}", None)))
+            await asyncio.sleep(0.5)
+        before = second.noted("work")
+        async with asyncio.timeout(20):
+            await asyncio.gather(*(estimate(f"work{number}", 0) for number in range(20)))
+        assert second.noted("work") - before == 20
+        for task in held:
+            task.cancel()
+        await asyncio.gather(*held, return_exceptions=True)
+
+
+async def test_where_every_worker_is_busy_a_shard_waits_at_one_of_them_at_last(
+    names: Names, port: int, clients: tuple[StageClients, StageCaller], tmp_path: Path, repository: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    monkeypatch.setattr("gateway.clients._MOST_REFUSALS", 3)
+    stubs, caller = clients
+    with worker(tmp_path, repository, 1, port, slots=1) as only:
+        names.addresses = [only.address]
+        waits = pose_pb2.EstimatePosesRequest(backend="wait")
+        held = asyncio.create_task(caller.unary(stubs.pose.EstimatePoses, waits, "pose"))
+        await eventually(lambda: only.noted("began") == 1, 30)
+        works = pose_pb2.EstimatePosesRequest(backend="work")
+        last = asyncio.create_task(caller.unary(stubs.pose.EstimatePoses, works, "pose", most_waiting=0))
+        await asyncio.sleep(1.5)  # it is refused three times
+        assert not last.done()
+        held.cancel()
+        await asyncio.wait([last], timeout=10)
+        assert last.done()
+        await last

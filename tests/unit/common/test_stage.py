@@ -9,8 +9,8 @@ import pytest
 import structlog
 
 from services.common.artifacts import Artifacts, ArtifactWriter, Facts, Recipe
-from services.common.errors import DataCorrupted, NoPersonFound
-from services.common.stage import Done, Emitted, Job, Progress
+from services.common.errors import DataCorrupted, NoPersonFound, WorkerBusy
+from services.common.stage import Done, Emitted, Job, Progress, most_waiting
 from tests.support.stages import RECIPE, WAIT_SECONDS, Gate, gather, runner_of, until
 
 
@@ -147,3 +147,23 @@ async def test_the_computation_logs_with_its_callers_context(artifacts: Artifact
         with structlog.contextvars.bound_contextvars(transfer_id="t-1"):
             await runner.result(RECIPE, compute)
     assert seen == {"transfer_id": "t-1"}
+
+
+async def test_a_call_that_would_wait_too_long_is_refused_and_equal_work_is_shared_all_the_same(
+    artifacts: Artifacts,
+) -> None:
+    first, second, third = (Recipe("plate", "s", version) for version in range(3))
+    gate = Gate()
+    async with runner_of(artifacts) as runner:
+        calls = [asyncio.create_task(runner.result(recipe, gate)) for recipe in (first, second)]
+        await until(lambda: runner.in_flight == 2)  # one at work, one waits
+        most_waiting.set(1)
+        with pytest.raises(WorkerBusy, match="another"):
+            await runner.result(third, gate)
+        calls.append(asyncio.create_task(runner.result(first, gate)))
+        most_waiting.set(2)
+        calls.append(asyncio.create_task(runner.result(third, gate)))
+        await until(lambda: runner.in_flight == 3)
+        gate.released.set()
+        await asyncio.gather(*calls)
+    assert gate.runs == 3
