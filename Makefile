@@ -63,7 +63,7 @@ test-k8s: setup  ## k8s/overlays/local on the cluster of KUBECONFIG, with faults
 lock:  ## resolve requirements/*.in anew
 	@$(BIN)/$(COMPILE) --upgrade --override requirements/overrides.txt requirements/dev.in -o requirements/dev.txt
 	@$(BIN)/$(COMPILE) --upgrade requirements/uv.in -o requirements/uv.txt
-	@for name in service torch protos $(SERVICES); do $(BIN)/$(COMPILE) --upgrade -c requirements/dev.txt \
+	@for name in service torch protos renderer-gpu $(SERVICES); do $(BIN)/$(COMPILE) --upgrade -c requirements/dev.txt \
 		--override requirements/overrides.txt requirements/$$name.in -o requirements/$$name.txt || exit 1; done
 
 clean:  ## remove what setup and demo made

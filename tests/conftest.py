@@ -13,6 +13,9 @@ from services.common.artifacts import Artifacts
 from services.common.store import FileObjectStore
 from tests.support import minio, postgres
 
+# As the renderer does: without it, a client starts with ONNX Runtime that sends usage events.
+os.environ["ORT_DISABLE_TELEMETRY"] = "1"
+
 # A loaded machine is slow, not wrong: no example fails for its time. CI draws the same examples every time.
 hypothesis.settings.register_profile(
     "understudy",

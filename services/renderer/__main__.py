@@ -15,7 +15,7 @@ def main() -> None:
     """Serves until it is told to stop."""
     settings = RendererSettings()  # filled from the environment
     runner = open_runner(settings)
-    renderer = Renderer(runner.artifacts, settings.renderer_threads)
+    renderer = Renderer(runner.artifacts, settings.renderer_threads, settings.renderer_runtime, settings.cache_dir)
     servicer = RendererServicer(runner, renderer, Encoder(runner.artifacts))
     service = Service(
         name="renderer",

@@ -17,6 +17,7 @@ from services.common.nn.window import LEAD, WindowPath
 from services.common.puppet import Puppet, References, add_detail, enlarged, open_references
 from services.common.tracks import PoseTrack
 from services.renderer.generator import BATCH, WindowGenerator
+from services.renderer.runtimes.base import Runtime
 
 Floats = NDArray[np.float32]
 
@@ -52,8 +53,10 @@ class ContinuingWindows:
 
     batch, factor, cuts_out = 1, 1, False
 
-    def __init__(self, model_path: Path, window: WindowPath, track: PoseTrack, threads: int, run: int = _RUN) -> None:
-        self._generator = WindowGenerator(model_path, window.width, window.height, threads)
+    def __init__(
+        self, model_path: Path, window: WindowPath, track: PoseTrack, runtime: Runtime, run: int = _RUN
+    ) -> None:
+        self._generator = WindowGenerator(model_path, window.width, window.height, runtime)
         self._keypoints = _held(window.keypoints(track), track.valid)
         self._run = run
         self._coming = -1
@@ -97,9 +100,16 @@ class CompositeWindows:
     batch, cuts_out = BATCH, True
 
     def __init__(
-        self, model_path: Path, references: References, window: WindowPath, track: PoseTrack, threads: int, side: int
+        self,
+        model_path: Path,
+        references: References,
+        window: WindowPath,
+        track: PoseTrack,
+        threads: int,
+        side: int,
+        runtime: Runtime,
     ) -> None:
-        self._generator = WindowGenerator(model_path, window.width, window.height, threads)
+        self._generator = WindowGenerator(model_path, window.width, window.height, runtime)
         self._keypoints = window.keypoints(track)
         self._draft = DraftWindows(references, window, track, threads, side)
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="detail")
@@ -114,15 +124,23 @@ class CompositeWindows:
 
 
 def open_windows(
-    performer: Artifact, config: Mapping[str, Any], window: WindowPath, track: PoseTrack, threads: int
+    performer: Artifact,
+    config: Mapping[str, Any],
+    window: WindowPath,
+    track: PoseTrack,
+    threads: int,
+    runtime: Runtime,
 ) -> Windows:
-    """The windows of a performer with this config.json. Raises DataCorrupted for a family that is not known here."""
+    """The windows of a performer with this config.json. Raises DataCorrupted for a family that is not known here.
+
+    threads: of what is computed without a network. runtime: of the network.
+    """
     family = config["family"]
     if family == "composite":
         model, references = performer.local_path("generator.onnx"), open_references(performer)
-        return CompositeWindows(model, references, window, track, threads, config["resolution"])
+        return CompositeWindows(model, references, window, track, threads, config["resolution"], runtime)
     if family == "pix2pixhd":
-        return ContinuingWindows(performer.local_path("generator.onnx"), window, track, threads)
+        return ContinuingWindows(performer.local_path("generator.onnx"), window, track, runtime)
     if family == "draft":
         return DraftWindows(open_references(performer), window, track, threads, config["resolution"])
     raise DataCorrupted(

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import io
+import tempfile
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -24,6 +26,7 @@ from services.common.stage import Job
 from services.common.tracks import PoseTrack
 from services.renderer.backdrop import PLATE, Backdrop
 from services.renderer.families import Windows, open_windows
+from services.renderer.runtimes import Runtime, choose_runtime
 from services.renderer.scenery import Scenery, open_scenery
 
 Picture = NDArray[np.uint8]
@@ -48,7 +51,11 @@ class RenderRequest:
 
 
 def rendered_recipe(request: RenderRequest) -> Recipe:
-    """Everything that decides the rendered shard. Raises InvalidOption for an impossible range."""
+    """Everything that decides the rendered shard. Raises InvalidOption for an impossible range.
+
+    Which runtime computes, and on what, is not in it, as which processor trains is not: the network is the performer's,
+    so its key names it, and workers of both kinds share one transfer. What they render differs by rounding (README.md).
+    """
     if request.first_frame < 0 or not 0 < request.frame_count <= _MOST_FRAMES:
         raise InvalidOption(
             f"frames are rendered {_MOST_FRAMES} at a time at most, from frame 0 on; asked for {request.frame_count} "
@@ -94,17 +101,35 @@ class _Stage:
 
 
 class Renderer:
-    """Renders runs of frames. Keeps the last performance set up; everything else is in the request."""
+    """Renders runs of frames. Keeps the last performance set up; everything else is in the request.
 
-    def __init__(self, artifacts: Artifacts, threads: int = 0) -> None:
+    runtime, cache_dir: see `choose_runtime`; the cache is in the temporary folder when none is given.
+    """
+
+    def __init__(
+        self, artifacts: Artifacts, threads: int = 0, runtime: str = "auto", cache_dir: Path | None = None
+    ) -> None:
         self._artifacts = artifacts
         self._threads = threads or available_cpus()
+        self._choice = runtime
+        self._cache_dir = cache_dir or Path(tempfile.gettempdir()) / "understudy-cache"
         self._lock = threading.Lock()
+        self._runtime: Runtime | None = None
         self._ready: tuple[tuple[ArtifactRef, ArtifactRef], _Stage] | None = None
         self._scenery: tuple[tuple[ArtifactRef, ArtifactRef, Backdrop], Scenery] | None = None
 
     def load(self) -> None:
-        """Nothing: a performer is loaded with the first frames of it that are asked for."""
+        """Chooses what runs the networks; a performer is loaded with the first frames of it that are asked for.
+
+        Raises ServiceUnavailable when the runtime that the settings name is not installed.
+        """
+        with self._lock:
+            self._open_runtime()
+
+    def _open_runtime(self) -> Runtime:
+        if self._runtime is None:
+            self._runtime = choose_runtime(self._choice, self._threads, self._cache_dir)
+        return self._runtime
 
     def render(self, request: RenderRequest, job: Job, writer: ArtifactWriter) -> Facts:
         """Renders the frames as a frame shard. Returns the facts of the rendered_shard.
@@ -200,7 +225,7 @@ class Renderer:
         centre = np.array(config["centre"]) if config.get("centre") else None
         window = follow_window(track, config["scale"], config["resolution"], config["multiple"], centre)
         plate = cv2.imdecode(np.frombuffer(performer.read_bytes("plate.png"), np.uint8), cv2.IMREAD_COLOR_RGB)
-        windows = open_windows(performer, config, window, track, self._threads)
+        windows = open_windows(performer, config, window, track, self._threads, self._open_runtime())
         size = (window.width, window.height)
         enlarge = resize(size, (windows.factor * size[0], windows.factor * size[1]))
         matrices = compose(enlarge, window.matrices)

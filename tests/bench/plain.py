@@ -43,6 +43,7 @@ from services.pose.backends import FramePoses, load_backend
 from services.renderer.encoding import SYNTHETIC, TITLE
 from services.renderer.families import CompositeWindows
 from services.renderer.generator import BATCH
+from services.renderer.runtimes.openvino import OpenVino
 from services.renderer.worker import performed_frames
 from services.segmentation import backends as segmentation_backends
 from services.segmentation.people import same_person
@@ -222,7 +223,8 @@ class PlainScript:
         with self._run.timed("render", len(shown)):
             window = follow_window(driven, trained.scale, config.resolution, config.generator.multiple)
             path = self._folder / "generator.onnx"
-            windows = CompositeWindows(path, references, window, driven, self._threads, config.resolution)
+            threads, side = self._threads, config.resolution
+            windows = CompositeWindows(path, references, window, driven, threads, side, OpenVino(threads))
             poses = np.unique(shown)
             for first in range(0, len(poses), BATCH):
                 batch = poses[first : first + BATCH]

@@ -1,7 +1,7 @@
 """How fast performers render, in which memory, and whether what is rendered apart joins unseen.
 
     python -m tests.bench.render [--clip FILE] [--frames N] [--families composite,pix2pixhd,draft] [--iterations N]
-                                 [--long-minutes M] [--every N] [--json FILE] [--picture FILE]
+                                 [--long-minutes M] [--every N] [--runtime NAME] [--json FILE] [--picture FILE]
 
 A performer of each family is trained for a moment and performs its own clip. Frames a second: whole frames as the
 renderer stores them, after the first shard. Memory: resident at most, of a process that renders the first 10 s, and of
@@ -35,8 +35,10 @@ from services.common.shards import FRAMES_PER_SHARD
 from services.common.stage import Job
 from services.common.store.files import FileObjectStore
 from services.common.synthetic import write_synthetic_pair
+from services.common.telemetry import configure_logging
 from services.common.tracks import PoseTrack
 from services.renderer.families import ContinuingWindows, Windows, open_windows
+from services.renderer.runtimes.openvino import OpenVino
 from services.renderer.worker import Renderer, RenderRequest, rendered_recipe
 from services.trainer.presets import run_config
 from services.trainer.worker import Trainer, TrainRequest, performer_recipe
@@ -73,10 +75,12 @@ class Row:
     seam_db: float
 
 
-def perform(folder: Path, performer: ArtifactRef, track: ArtifactRef, frames: int, every: int) -> Performed:
+def perform(
+    folder: Path, performer: ArtifactRef, track: ArtifactRef, frames: int, every: int, runtime: str
+) -> Performed:
     """Renders every so many shards of a dance in this process, its last shard among them."""
     artifacts = Artifacts(FileObjectStore(folder / "store"), folder / "cache")
-    renderer = Renderer(artifacts)
+    renderer = Renderer(artifacts, runtime=runtime, cache_dir=folder / "cache")
     starts = list(range(0, frames, FRAMES_PER_SHARD))
     chosen = sorted({*starts[::every], starts[-1]})
     count, seconds = 0, 0.0
@@ -92,15 +96,19 @@ def perform(folder: Path, performer: ArtifactRef, track: ArtifactRef, frames: in
     return Performed(frames, count, count / seconds if seconds else float("nan"), peak_memory_mib())
 
 
-def _apart(folder: Path, performer: ArtifactRef, track: ArtifactRef, frames: int, every: int) -> Performed:
+def _apart(
+    folder: Path, performer: ArtifactRef, track: ArtifactRef, frames: int, every: int, runtime: str
+) -> Performed:
     """In a process of its own."""
-    told = [performer.kind, performer.key, track.kind, track.key, str(frames), str(every)]
+    told = [performer.kind, performer.key, track.kind, track.key, str(frames), str(every), runtime]
     command = [sys.executable, "-m", "tests.bench.render", "--perform", str(folder), *told]
     answer = subprocess.run(command, cwd=_REPOSITORY, check=True, stdout=subprocess.PIPE).stdout
     return Performed(**json.loads(answer))
 
 
-def measure(family: str, study: StudiedClip, iterations: int, long_minutes: float, every: int, folder: Path) -> Row:
+def measure(
+    family: str, study: StudiedClip, iterations: int, long_minutes: float, every: int, runtime: str, folder: Path
+) -> Row:
     """Trains and renders one family."""
     artifacts = Artifacts(FileObjectStore(folder / "store"), folder / "cache")
     pictures = [picture for _, picture, _ in study.frames(np.arange(len(study.track)))]
@@ -114,7 +122,7 @@ def measure(family: str, study: StudiedClip, iterations: int, long_minutes: floa
     for name, seconds, step in (("short", _SHORT_SECONDS, 1), ("long", 60.0 * long_minutes, every)):
         dance = _looped(registered, round(seconds * _RATE))
         track = store_track(artifacts, dance, "driven_track", f"{family}-{name}")
-        found.append(_apart(folder, performer, track, len(dance), step))
+        found.append(_apart(folder, performer, track, len(dance), step, runtime))
         sys.stderr.write(f"{family}: {seconds:.0f} s of dance, {found[-1].rendered_frames} frames timed\n")
     seam = _seam_db(artifacts, performer, study, pictures)
     return Row(family, config.preset, found[0], found[1], seam)
@@ -137,13 +145,15 @@ def _seam_db(artifacts: Artifacts, ref: ArtifactRef, study: StudiedClip, film: S
     if not beside:
         return float("nan")
 
+    threads = available_cpus()
+
     def opened() -> Windows:
-        return open_windows(performer, config, window, track, available_cpus())
+        return open_windows(performer, config, window, track, threads, OpenVino(threads))
 
     whole: Windows = opened()
     if isinstance(whole, ContinuingWindows):
         model = performer.local_path("generator.onnx")
-        whole = ContinuingWindows(model, window, track, available_cpus(), run=count)
+        whole = ContinuingWindows(model, window, track, OpenVino(threads), run=count)
     apart = [opened() for _ in range(0, count, FRAMES_PER_SHARD)]
     differences = []
     for t in beside:
@@ -203,9 +213,10 @@ def _arguments(given: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--iterations", type=int, default=100, help="of each training (default 100)")
     parser.add_argument("--long-minutes", type=float, default=20.0, help="of the long dance (default 20)")
     parser.add_argument("--every", type=int, default=20, help="of so many shards of the long dance one (default 20)")
+    parser.add_argument("--runtime", default="openvino", help="that renders; the seam is OpenVINO's (default openvino)")
     parser.add_argument("--json", type=Path, help="where all figures go")
     parser.add_argument("--picture", type=Path, help="where an SVG goes")
-    parser.add_argument("--perform", nargs=7, help=argparse.SUPPRESS)  # what a process of its own is told
+    parser.add_argument("--perform", nargs=8, help=argparse.SUPPRESS)  # what a process of its own is told
     return parser.parse_args(given)
 
 
@@ -213,9 +224,10 @@ def main(given: list[str] | None = None) -> None:
     """Prints the table."""
     arguments = _arguments(given)
     if arguments.perform:
-        folder, kind, key, track_kind, track_key, frames, every = arguments.perform
+        configure_logging("renderer", "console", "warning")  # to stderr: what is printed is the answer
+        folder, kind, key, track_kind, track_key, frames, every, runtime = arguments.perform
         found = perform(
-            Path(folder), ArtifactRef(kind, key), ArtifactRef(track_kind, track_key), int(frames), int(every)
+            Path(folder), ArtifactRef(kind, key), ArtifactRef(track_kind, track_key), int(frames), int(every), runtime
         )
         sys.stdout.write(json.dumps(asdict(found)))
         return
@@ -229,8 +241,8 @@ def main(given: list[str] | None = None) -> None:
     rows = []
     for family in families:
         with tempfile.TemporaryDirectory(prefix="understudy-bench-") as name:
-            long_minutes, every = arguments.long_minutes, arguments.every
-            rows.append(measure(family, study, arguments.iterations, long_minutes, every, Path(name)))
+            long_minutes, every, runtime = arguments.long_minutes, arguments.every, arguments.runtime
+            rows.append(measure(family, study, arguments.iterations, long_minutes, every, runtime, Path(name)))
     about = machine()
     sys.stdout.write(
         f"{clip.name}: {len(study.track)} frames of {study.track.width} x {study.track.height} px, on "

@@ -15,6 +15,7 @@ import numpy as np
 from services.common.nn.processors import available_cpus
 from services.common.puppet import References
 from services.renderer.families import CompositeWindows, ContinuingWindows, Windows
+from services.renderer.runtimes.openvino import OpenVino
 from services.trainer.data import Picture, Split, load_training_set, split_clip
 from services.trainer.device import choose_device
 from services.trainer.draft import DraftConfig, read_references
@@ -117,10 +118,12 @@ def rendered_per_second(training: Training, split: Split, references: References
     path, window, side = folder / "generator.onnx", split.window, training.config.resolution
     path.write_bytes(export_onnx(training.performer, side))
     windows: Windows
+    threads = available_cpus()
+    runtime = OpenVino(threads)
     if paints_everything(training.config):
-        windows = ContinuingWindows(path, window, split.track, available_cpus())
+        windows = ContinuingWindows(path, window, split.track, runtime)
     else:
-        windows = CompositeWindows(path, references, window, split.track, available_cpus(), side)
+        windows = CompositeWindows(path, references, window, split.track, threads, side, runtime)
     first = int(split.heldout[0])
     windows(np.arange(first, first + 1))  # what the first call sets up
     wanted = split.heldout[: _RENDERED_FRAMES + 1][1:]

@@ -93,11 +93,21 @@ def test_everything_is_denied_first_and_only_the_downloader_may_leave(objects: l
     assert private >= {"10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "127.0.0.0/8", "169.254.0.0/16"}
 
 
-def test_training_asks_for_a_gpu_where_there_are_some(objects: list[Object], overlay: str) -> None:
+def test_training_and_rendering_ask_for_a_gpu_where_there_are_some(objects: list[Object], overlay: str) -> None:
     asking = {
         owner: container["resources"]["limits"].get("nvidia.com/gpu")
         for owner, template in templates(objects).items()
         for container in containers(template)
         if "nvidia.com/gpu" in container["resources"]["limits"]
     }
-    assert asking == ({"Deployment/trainer": 1} if overlay == "gpu" else {})
+    assert asking == ({"Deployment/trainer": 1, "Deployment/renderer": 1} if overlay == "gpu" else {})
+
+
+def test_who_asks_for_a_gpu_may_go_where_they_are_and_has_an_image_for_it(objects: list[Object], overlay: str) -> None:
+    for owner, template in templates(objects).items():
+        (limits,) = (each["resources"]["limits"] for each in template["spec"]["containers"])
+        tolerated = {each["key"] for each in template["spec"].get("tolerations", [])}
+        assert ("nvidia.com/gpu" in tolerated) == ("nvidia.com/gpu" in limits), owner
+    (renderer,) = (each for owner, each in templates(objects).items() if owner == "Deployment/renderer")
+    image = renderer["spec"]["containers"][0]["image"].rpartition(":")[0].rpartition("/")[2]
+    assert image == ("renderer-gpu" if overlay == "gpu" else "renderer")

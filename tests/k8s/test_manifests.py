@@ -119,8 +119,9 @@ def test_settings_are_settings_of_the_program(objects: list[Object], repository:
 _SETTINGS = """
 from deploy.store_setup import StoreSetupSettings
 from gateway.config import GatewaySettings
+from services.renderer.config import RendererSettings
 from services.trainer.config import TrainerSettings
-for settings in (StoreSetupSettings, GatewaySettings, TrainerSettings):
+for settings in (StoreSetupSettings, GatewaySettings, RendererSettings, TrainerSettings):
     print(*(f"UNDERSTUDY_{field.upper()}" for field in settings.model_fields))
 """
 

@@ -11,6 +11,7 @@ import numpy as np
 from services.common.artifacts import ArtifactRef, Artifacts, Facts, Recipe
 from services.common.frames import write_frames, write_mattes
 from services.common.nn.generator import GeneratorConfig
+from services.common.nn.pix2pixhd import Pix2PixHDConfig
 from services.common.nn.window import fit_window
 from services.common.puppet import References, put_references
 from services.common.shards import FRAMES_NAME, FRAMES_PER_SHARD, MATTES_NAME
@@ -77,7 +78,7 @@ def _png(picture: np.ndarray[tuple[int, ...], np.dtype[np.uint8]]) -> bytes:
 def store_performer(
     artifacts: Artifacts,
     study: Study,
-    config: GeneratorConfig,
+    config: GeneratorConfig | Pix2PixHDConfig,
     model: bytes,
     resolution: int,
     family: str = "composite",

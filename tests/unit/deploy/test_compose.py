@@ -12,6 +12,8 @@ import yaml
 from deploy.make_secrets import KNOWN, RANDOM
 from deploy.store_setup import StoreSetupSettings
 from gateway.config import STAGE_SERVICES, GatewaySettings
+from services.renderer.config import RendererSettings
+from services.trainer.config import TrainerSettings
 
 OURS = {*STAGE_SERVICES, "gateway", "store-setup", "weights"}
 
@@ -83,8 +85,12 @@ def test_time_to_stop_in_order_is_given(services: dict[str, Any]) -> None:
         assert int(services[name]["stop_grace_period"].removesuffix("s")) > default + 10
 
 
-def test_the_gpu_override_speaks_of_a_service_that_is_there(repository: Path, services: dict[str, Any]) -> None:
+def test_the_gpu_override_speaks_of_services_that_are_there(repository: Path, services: dict[str, Any]) -> None:
     override = yaml.safe_load((repository / "deploy" / "compose" / "gpu.yml").read_text())["services"]
-    assert set(override) <= set(services)
-    (device,) = override["trainer"]["deploy"]["resources"]["reservations"]["devices"]
-    assert device == {"driver": "nvidia", "count": 1, "capabilities": ["gpu"]}
+    assert set(override) == {"trainer", "renderer"} <= set(services)
+    known = {f"UNDERSTUDY_{name.upper()}" for each in (TrainerSettings, RendererSettings) for name in each.model_fields}
+    for service in override.values():
+        (device,) = service["deploy"]["resources"]["reservations"]["devices"]
+        assert device == {"driver": "nvidia", "count": 1, "capabilities": ["gpu"]}
+        assert set(service.get("environment", {})) <= known
+    assert override["renderer"]["image"] == services["renderer"]["image"].replace("/renderer:", "/renderer-gpu:")

@@ -18,6 +18,7 @@ from services.common.store import MemoryObjectStore
 from services.common.tracks import PoseTrack
 from services.renderer.backdrop import PLATE, Backdrop
 from services.renderer.families import Windows, open_windows
+from services.renderer.runtimes.openvino import OpenVino
 from services.renderer.worker import Renderer, RenderRequest, rendered_recipe
 from services.trainer.export import export_onnx
 from tests.support.studies import store_track
@@ -39,7 +40,7 @@ def windows(tmp_path_factory: pytest.TempPathFactory) -> Windows:
     performer = artifacts.commit(writer, {})
     poses = np.stack([make_pose(t / 4.0, 160, 120) for t in range(FRAMES)])
     track = PoseTrack(poses, np.ones(FRAMES, dtype=np.bool_), 160, 120)
-    return open_windows(performer, {"family": "pix2pixhd"}, fit_window(track, 64, still=True), track, threads=1)
+    return open_windows(performer, {"family": "pix2pixhd"}, fit_window(track, 64, still=True), track, 1, OpenVino(1))
 
 
 def test_a_frame_is_the_same_alone_and_after_those_before_it(windows: Windows) -> None:
@@ -60,7 +61,7 @@ def test_an_unknown_family_is_refused(tmp_path: Path) -> None:
     performer = artifacts.commit(artifacts.write(Recipe("performer", "test", 1, {}, {})), {})
     track = PoseTrack(np.stack([make_pose(0.0, 160, 120)]), np.ones(1, dtype=np.bool_), 160, 120)
     with pytest.raises(DataCorrupted, match="'diffusion'"):
-        open_windows(performer, {"family": "diffusion"}, fit_window(track, 64), track, threads=1)
+        open_windows(performer, {"family": "diffusion"}, fit_window(track, 64), track, 1, OpenVino(1))
 
 
 def test_a_performer_that_paints_its_background_is_rendered_and_never_cut_out(tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ from services.common.errors import Internal
 from services.common.nn.generator import Generator, GeneratorConfig, window_grid
 from services.common.nn.pix2pixhd import Pix2PixHD, Pix2PixHDConfig
 from services.renderer.generator import BATCH, WindowGenerator
+from services.renderer.runtimes.openvino import OpenVino
 from services.trainer import export
 from tests.unit.trainer.figure import make_pose
 from tests.unit.trainer.test_training import TINY
@@ -58,12 +59,12 @@ def test_onnx_equals_torch(generator: Generator, model_path: Path, count: int, w
 
 def test_renderer_equals_torch_and_repeats_itself(generator: Generator, model_path: Path) -> None:
     poses = _poses(BATCH, 96, 64)
-    runner = WindowGenerator(model_path, 96, 64)
+    runner = WindowGenerator(model_path, 96, 64, OpenVino(2))
     found = runner(poses)
     expected = _by_torch(generator, poses, 96, 64).transpose(0, 2, 3, 1)
     assert np.abs(found - expected).max() < 0.03  # bfloat16 where the processor has it
     assert np.array_equal(runner(poses), found)
-    assert np.array_equal(WindowGenerator(model_path, 96, 64)(poses), found)
+    assert np.array_equal(WindowGenerator(model_path, 96, 64, OpenVino(2))(poses), found)
     assert np.array_equal(runner(poses[:1]), found[:1])
 
 
@@ -94,7 +95,7 @@ def test_a_generator_that_goes_on_from_the_picture_before_does_so_in_the_rendere
             window = anchor(pose[None], *window_grid(72, 64), before)
             before = 2.0 * window[:, :3] - 1.0
             expected.append(window[0].permute(1, 2, 0).numpy())
-    runner = WindowGenerator(path, 72, 64)
+    runner = WindowGenerator(path, 72, 64, OpenVino(2))
     assert runner.goes_on
     found = np.concatenate([runner(poses[:3]), runner(poses[3:])])
     assert np.abs(found - np.stack(expected)).mean() < 0.02  # bfloat16 where the processor has it
