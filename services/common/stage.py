@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 
 from services.common.artifacts import Artifact, Artifacts, ArtifactWriter, Facts, Recipe
 from services.common.errors import Cancelled, ServiceUnavailable, UnderstudyError, WorkerBusy
+from services.common.observer import Ended, StageObserver
 
 
 @dataclass(frozen=True)
@@ -46,37 +47,6 @@ class Done:
 
 Event = Progress | Emitted | Done
 Compute = Callable[["Job", ArtifactWriter], Facts]
-
-
-@dataclass(frozen=True)
-class Ended:
-    """How a computation ended: "computed", "found", "failed" or "cancelled". begun: whether it got a thread."""
-
-    outcome: str
-    seconds: float
-    begun: bool
-
-
-class StageObserver:
-    """Hears what a runner's computations do, by the kind of artifact that they make; called from several threads."""
-
-    def waits(self, kind: str) -> None:
-        """A computation is wanted and waits for a thread."""
-
-    def begins(self, kind: str) -> None:
-        """It has got its thread."""
-
-    def ends(self, kind: str, ended: Ended) -> None:
-        """It is over."""
-
-    def found(self, kind: str) -> None:
-        """A caller got what was committed before."""
-
-    def worked(self, kind: str, unit: str, more: int) -> None:
-        """It did `more` of `unit` since it last told."""
-
-    def emitted(self, facts: Facts) -> None:
-        """It emitted something on the way."""
 
 
 class Job:

@@ -22,9 +22,10 @@ from understudy.v1 import renderer_pb2, renderer_pb2_grpc
 
 from services.common import rpc
 from services.common.artifacts import ArtifactRef, Artifacts
+from services.common.frames import read_shard
 from services.common.nn.generator import Generator
 from services.common.nn.pix2pixhd import Pix2PixHD
-from services.common.shards import FRAMES_NAME, read_shard
+from services.common.shards import FRAMES_NAME
 from services.common.store import FileObjectStore
 from services.trainer.export import export_onnx
 from tests.support.stages import until
