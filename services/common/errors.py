@@ -24,6 +24,7 @@
     ├── Unauthenticated              no key, or not one of ours
     ├── Forbidden
     ├── QuotaExceeded                the key's limit is reached
+    ├── WorkerBusy                   another worker may have less to do
     ├── DataCorrupted                bytes differ from their checksum
     ├── StorageFull
     ├── StoreUnavailable
@@ -164,7 +165,7 @@ class QuotaExceeded(UnderstudyError):
 class WorkerBusy(UnderstudyError):
     """A worker has enough to do, and another one may not. Callers ask for it (`stage.most_waiting`)."""
 
-    grpc_code, http_status, reason, retryable = "RESOURCE_EXHAUSTED", 429, "WORKER_BUSY", True
+    grpc_code, http_status, reason, retryable = "RESOURCE_EXHAUSTED", 503, "WORKER_BUSY", True
 
 
 class DataCorrupted(UnderstudyError):
