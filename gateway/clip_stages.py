@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Coroutine, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
+import grpc
+from google.protobuf.message import Message
 from understudy.v1 import downloader_pb2, pose_pb2, segmentation_pb2, types_pb2
 
 from gateway.backgrounds import parse_background
@@ -15,6 +17,9 @@ from gateway.config import GatewaySettings
 from gateway.messages import one_error, to_message, to_messages, to_resource
 from gateway.resources import Clip, ClipUse, Ref
 from gateway.results import Study
+
+Q = TypeVar("Q", bound=Message)
+R = TypeVar("R", bound=Message)
 
 
 class ClipStages:
@@ -194,29 +199,26 @@ class ClipStages:
                 self._board.expect(RESULT, RESULT_STAGES, frames)
 
     async def _estimate(self, shard: types_pb2.FrameShard, role: str) -> pose_pb2.EstimatePosesResponse:
-        async with self._clients.turns.turn("pose", self._transfer_id) as most_waiting:
-            request = pose_pb2.EstimatePosesRequest(shard=shard.artifact)
-            answer = await self._call.unary(
-                self._clients.pose.EstimatePoses, request, "pose", most_waiting=most_waiting
-            )
+        request = pose_pb2.EstimatePosesRequest(shard=shard.artifact)
+        answer = await self._in_turn("pose", self._clients.pose.EstimatePoses, request, "pose")
         self._board.add(role, "pose", shard.frame_count)
         return answer
 
     async def _segment(self, study: Study, index: int, role: str) -> types_pb2.ArtifactRef:
-        async with self._clients.turns.turn("segmentation", self._transfer_id) as most_waiting:
-            answer = await self._call.unary(
-                self._clients.segmentation.SegmentFrames,
-                segmentation_pb2.SegmentFramesRequest(
-                    shard=to_message(study.shards[index]),
-                    track=to_message(study.track),
-                    first_frame=study.first_frames[index],
-                    pose_shard=to_message(study.pose_shards[index]),
-                ),
-                "segmentation",
-                most_waiting=most_waiting,
-            )
+        request = segmentation_pb2.SegmentFramesRequest(
+            shard=to_message(study.shards[index]),
+            track=to_message(study.track),
+            first_frame=study.first_frames[index],
+            pose_shard=to_message(study.pose_shards[index]),
+        )
+        answer = await self._in_turn("segmentation", self._clients.segmentation.SegmentFrames, request, "segmentation")
         self._board.add(role, "segmentation", answer.frame_count)
         return answer.artifact
+
+    async def _in_turn(self, workers: str, method: grpc.aio.UnaryUnaryMultiCallable[Q, R], request: Q, stage: str) -> R:
+        """The answer to a call on one shard, made when it is this transfer's turn at the workers of a stage."""
+        async with self._clients.turns.turn(workers, self._transfer_id) as most_waiting:
+            return await self._call.unary(method, request, stage, most_waiting=most_waiting)
 
     async def _in_parallel(
         self, work: Sequence[Coroutine[Any, Any, types_pb2.ArtifactRef]]

@@ -77,11 +77,6 @@ class JudgeStages(ClipStages):
         return shards
 
     async def _find_again(self, shard: types_pb2.ArtifactRef, object_name: str) -> types_pb2.ArtifactRef:
-        async with self._clients.turns.turn("pose", self._transfer_id) as most_waiting:
-            answer = await self._call.unary(
-                self._clients.pose.EstimatePoses,
-                pose_pb2.EstimatePosesRequest(shard=shard, object_name=object_name),
-                "evaluation",
-                most_waiting=most_waiting,
-            )
+        request = pose_pb2.EstimatePosesRequest(shard=shard, object_name=object_name)
+        answer = await self._in_turn("pose", self._clients.pose.EstimatePoses, request, "evaluation")
         return answer.artifact

@@ -137,19 +137,14 @@ class Pipeline(JudgeStages):
         self, performer: Ref, driven: Driven, first: int, background: renderer_pb2.Background | None
     ) -> types_pb2.ArtifactRef:
         count = min(SHARD_FRAMES, driven.frame_count - first)
-        async with self._clients.turns.turn("rendering", self._transfer_id) as most_waiting:
-            answer = await self._call.unary(
-                self._clients.renderer.RenderFrames,
-                renderer_pb2.RenderFramesRequest(
-                    performer=to_message(performer),
-                    driven_track=to_message(driven.track),
-                    first_frame=first,
-                    frame_count=count,
-                    background=background,
-                ),
-                "rendering",
-                most_waiting=most_waiting,
-            )
+        request = renderer_pb2.RenderFramesRequest(
+            performer=to_message(performer),
+            driven_track=to_message(driven.track),
+            first_frame=first,
+            frame_count=count,
+            background=background,
+        )
+        answer = await self._in_turn("rendering", self._clients.renderer.RenderFrames, request, "rendering")
         self._board.add(RESULT, "rendering", count)
         return answer.artifact
 

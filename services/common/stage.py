@@ -149,7 +149,7 @@ class StageRunner:
             self.observer.found(recipe.kind)
             yield Done(found, cached=True)
             return
-        self._refuse_when_busy(recipe)
+        self._refuse_when_busy(recipe)  # again: others may have come while it looked
         queue: asyncio.Queue[Event | BaseException] = asyncio.Queue()
         flight = self._join(recipe, compute, queue)
         try:

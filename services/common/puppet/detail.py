@@ -45,7 +45,8 @@ def add_detail(window: Floats, draft: Floats, side: int) -> Floats:
         float32 (f H, f W, 4): alpha is the network's, with crisper edges.
     """
     sigma, height = _SIGMA_PX * side / 256.0, window.shape[0]
-    painted, layered = _layered(window), _aligned(_layered(draft), _layered(window), side / 256.0)
+    painted = _layered(window)
+    layered = _aligned(_layered(draft), painted, side / 256.0)
     # What is blurred anyway is blurred at the window's size.
     coarse = _coarse(painted, sigma) - _GAIN * _coarse(_reduced(layered, window.shape), sigma)
     result = _enlarged(window, draft.shape)
