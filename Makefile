@@ -63,8 +63,8 @@ test-k8s: setup  ## k8s/overlays/local on the cluster of KUBECONFIG, with faults
 lock:  ## resolve requirements/*.in anew
 	@$(BIN)/$(COMPILE) --upgrade --override requirements/overrides.txt requirements/dev.in -o requirements/dev.txt
 	@$(BIN)/$(COMPILE) --upgrade requirements/uv.in -o requirements/uv.txt
-	@for name in service torch protos renderer-gpu $(SERVICES); do $(BIN)/$(COMPILE) --upgrade -c requirements/dev.txt \
-		--override requirements/overrides.txt requirements/$$name.in -o requirements/$$name.txt || exit 1; done
+	@for name in torch service protos renderer-gpu $(SERVICES); do test $$name != torch && images="--override requirements/overrides-images.txt"; \
+		$(BIN)/$(COMPILE) --upgrade -c requirements/dev.txt --override requirements/overrides.txt $$images requirements/$$name.in -o requirements/$$name.txt || exit 1; done
 
 clean:  ## remove what setup and demo made
 	@rm -rf $(VENV) proto/gen demo .cache

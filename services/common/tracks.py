@@ -13,6 +13,9 @@ from services.common.skeleton import KEYPOINT_COUNT
 
 Arrays = dict[str, NDArray[Any]]
 
+# Arithmetic in float64 is done in parts, so that an hour of dance needs no more room for it than a minute.
+_FRAMES_AT_ONCE = 1024
+
 
 @dataclass(frozen=True)
 class PoseTrack:
@@ -61,12 +64,20 @@ class PoseTrack:
         """
         if matrices.shape != (len(self), 2, 3):
             raise ValueError(f"need matrices ({len(self)}, 2, 3), got {matrices.shape}")
-        points = self.keypoints.astype(np.float64)
-        moved = np.einsum("tij,tkj->tki", matrices[:, :, :2], points[:, :, :2]) + matrices[:, None, :, 2]
-        known = self.keypoints[:, :, 2:] > 0
-        xy = np.where(known, moved, 0.0)
-        keypoints = np.concatenate([xy, points[:, :, 2:]], axis=2).astype(np.float32)
-        return replace(self, keypoints=keypoints)
+        moved = np.empty_like(self.keypoints)
+        for first in range(0, len(self), _FRAMES_AT_ONCE):
+            frames = slice(first, first + _FRAMES_AT_ONCE)
+            moved[frames] = transform_keypoints(matrices[frames], self.keypoints[frames])
+        return replace(self, keypoints=moved)
+
+
+def transform_keypoints(matrices: NDArray[np.float64], keypoints: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Keypoints float32 (N, 133, 3), each pose sent through its own of the matrices (N, 2, 3); those of no confidence
+    lie at (0, 0)."""
+    points = keypoints[..., :2].astype(np.float64)
+    moved = np.einsum("tij,tkj->tki", matrices[:, :, :2], points) + matrices[:, None, :, 2]
+    sure = keypoints[..., 2:]
+    return np.concatenate([np.where(sure > 0, moved, 0.0), sure], axis=2).astype(np.float32)
 
 
 @dataclass(frozen=True)

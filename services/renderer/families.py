@@ -43,6 +43,23 @@ class Windows(Protocol):
         ...
 
 
+class HeldPoses:
+    """A dance's poses in px of its window `factor` times as large. Invalid frames, which mean nothing, repeat a valid
+    one: they must not sway what is chosen. Made as they are asked for: a long dance would else be held twice."""
+
+    def __init__(self, window: WindowPath, track: PoseTrack, factor: int = 1) -> None:
+        self._window, self._track, self._factor = window, track, factor
+        seen = np.flatnonzero(track.valid)
+        self._held = seen[np.clip(np.searchsorted(seen, np.arange(len(track)), side="right") - 1, 0, None)]
+
+    def __len__(self) -> int:
+        return len(self._track)
+
+    def __getitem__(self, frames: NDArray[np.int64], /) -> Floats:
+        """float32 (N, 133, 3) of frames (N,)."""
+        return enlarged(self._window.poses(self._track, self._held[frames]), self._factor)
+
+
 class ContinuingWindows:
     """Families whose generator is given its own picture of the frame before, and which paint everything.
 
@@ -57,7 +74,7 @@ class ContinuingWindows:
         self, model_path: Path, window: WindowPath, track: PoseTrack, runtime: Runtime, run: int = _RUN
     ) -> None:
         self._generator = WindowGenerator(model_path, window.width, window.height, runtime)
-        self._keypoints = _held(window.keypoints(track), track.valid)
+        self._poses = HeldPoses(window, track)
         self._run = run
         self._coming = -1
 
@@ -72,9 +89,9 @@ class ContinuingWindows:
             self._generator.restart()
             first = max(0, run - LEAD)
         for earlier in range(first, frame):
-            self._generator(self._keypoints[earlier : earlier + 1])
+            self._generator(self._poses[np.array([earlier])])
         self._coming = frame + 1
-        window: Floats = self._generator(self._keypoints[frame : frame + 1])[0]
+        window: Floats = self._generator(self._poses[np.array([frame])])[0]
         return window
 
 
@@ -85,7 +102,7 @@ class DraftWindows:
 
     def __init__(self, references: References, window: WindowPath, track: PoseTrack, threads: int, side: int) -> None:
         self.factor = references.side // side
-        poses = enlarged(_held(window.keypoints(track), track.valid), self.factor)
+        poses = HeldPoses(window, track, self.factor)
         self._puppet = Puppet(references, poses, self.factor * window.width, self.factor * window.height)
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="puppet")
 
@@ -110,7 +127,7 @@ class CompositeWindows:
         runtime: Runtime,
     ) -> None:
         self._generator = WindowGenerator(model_path, window.width, window.height, runtime)
-        self._keypoints = window.keypoints(track)
+        self._window, self._track = window, track
         self._draft = DraftWindows(references, window, track, threads, side)
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="detail")
         self._side = side
@@ -119,7 +136,7 @@ class CompositeWindows:
     def __call__(self, frames: NDArray[np.int64]) -> Floats:
         """See Windows."""
         drafts = self._draft(frames)
-        windows = self._generator(self._keypoints[frames])
+        windows = self._generator(self._window.poses(self._track, frames))
         return np.stack(list(self._pool.map(add_detail, windows, drafts, repeat(self._side))))
 
 
@@ -147,10 +164,3 @@ def open_windows(
         f"performer {performer.ref.key[:12]} is of the family {family!r}, which this renderer does not know; "
         "train it again, or run the renderer of the version that trained it"
     )
-
-
-def _held(keypoints: Floats, valid: NDArray[np.bool_]) -> Floats:
-    """Keypoints whose invalid frames, which mean nothing, repeat a valid one: they must not sway the choice."""
-    seen = np.flatnonzero(valid)
-    held = seen[np.clip(np.searchsorted(seen, np.arange(len(valid)), side="right") - 1, 0, None)]
-    return keypoints[held]

@@ -20,7 +20,15 @@ from services.common.nn.layer import lay_over
 from services.common.tracks import CameraPath
 from services.trainer.augment import whole_batch
 from services.trainer.data import Picture, Split, StudyFrame, TrainingSet
-from services.trainer.judging import MASK_GROWTH_PX, SHORT_SIDE_PX, closeness, finite, measured_size
+from services.trainer.judging import (
+    MASK_GROWTH_PX,
+    SHORT_SIDE_PX,
+    Visible,
+    closeness,
+    finite,
+    measured_size,
+    visible_difference,
+)
 
 Floats = NDArray[np.float32]
 Metrics = dict[str, float]
@@ -58,6 +66,7 @@ def evaluate(
     plate: Picture,
     frames: Iterable[StudyFrame],
     seen: Callable[[], None],
+    visible: Visible | None = None,
 ) -> Evaluation:
     """Measures performers on the held-out frames (the first `MOST_FRAMES` of them).
 
@@ -69,6 +78,7 @@ def evaluate(
         plate: uint8 (H, W, 3), registered camera.
         frames: at least those held out.
         seen: called after each frame; may raise to stop.
+        visible: difference of two films, measured when it is given.
     """
     height, width = plate.shape[:2]
     size = measured_size(width, height)
@@ -81,7 +91,7 @@ def evaluate(
         for name, window in performers.items():
             results[name].append(_laid(small_plate, window(truth.index), matrix, split.window.width))
         seen()
-    metrics = {name: _measure(pictures, truths) for name, pictures in results.items()}
+    metrics = {name: _measure(pictures, truths, visible) for name, pictures in results.items()}
     return Evaluation(metrics, _sheet(truths, list(results.values())))
 
 
@@ -144,11 +154,13 @@ def _read_truths(
     return sorted(truths, key=lambda truth: truth.index)
 
 
-def _measure(results: list[Picture], truths: list[_Truth]) -> Metrics:
+def _measure(results: list[Picture], truths: list[_Truth], visible: Visible | None) -> Metrics:
     """Measures that these frames do not define (flicker of a single one) are left out."""
     if not truths:
         return {}
-    return finite(closeness(results, [truth.picture for truth in truths], [truth.mask for truth in truths]))
+    true, masks = [truth.picture for truth in truths], [truth.mask for truth in truths]
+    seen = visible_difference(results, true, masks, visible) if visible is not None else {}
+    return finite(closeness(results, true, masks) | seen)
 
 
 def _sheet(truths: list[_Truth], results: list[list[Picture]], columns: int = 6) -> Picture:

@@ -18,13 +18,14 @@ from services.common.shards import FRAMES_NAME, MATTES_NAME, ShardEntry
 from services.common.stage import Job
 from services.common.tracks import PoseTrack
 from services.common.video.write import write_video
+from services.trainer.colorvideovdp import ColorVideoVdp
 from services.trainer.heldout import TRUTH, object_of
 from services.trainer.judging import Keypoints, Metrics, Picture, Row, measure_row, measured, person_masks
 from services.trainer.lpips import Lpips
 from services.trainer.page import contact_sheet, page, side_by_side
 from services.trainer.performer import jpeg
 
-VERSION = 1
+VERSION = 2
 _TITLE = "Understudy evaluation"
 _SYNTHETIC = "Synthetic pictures made by Understudy beside true ones: the performer never did this."
 
@@ -61,7 +62,7 @@ class Examiner:
         inputs: dict[str, ArtifactRef | Sequence[ArtifactRef]] = {"heldout": request.heldout}
         for row in request.rows:
             inputs[f"{row.name}_shards"], inputs[f"{row.name}_poses"] = list(row.shards), list(row.poses)
-        model = self._perceptual.digest if self._perceptual is not None else ""
+        model = " ".join([ColorVideoVdp.digest(), *([self._perceptual.digest] if self._perceptual is not None else [])])
         return Recipe("evaluation", "training.evaluate", VERSION, inputs, {"rows": names}, model)
 
     def evaluate(self, request: EvaluateRequest, job: Job, writer: ArtifactWriter) -> Facts:
@@ -72,13 +73,14 @@ class Examiner:
         small = {name: _small(reader, job) for name, reader in sources.items()}
         true = small[TRUTH] if TRUTH in small else _small(_reader(self._artifacts, heldout, object_of(TRUTH)), job)
         asked = PoseTrack.from_arrays(heldout.read_arrays("track.safetensors")).keypoints
+        rate = heldout.facts["frame_rate"]
+        visible = ColorVideoVdp(rate["numerator"] / rate["denominator"])
         table: dict[str, Metrics] = {}
         for row in request.rows:
             job.check()
             found = Row(small[row.name], self._people(row.poses))
-            table[row.name] = measure_row(found, true, masks, asked, self._perceptual)
+            table[row.name] = measure_row(found, true, masks, asked, self._perceptual, visible)
         frames = int(heldout.facts["frame_count"])
-        rate = heldout.facts["frame_rate"]
         both = sorted(set(masks).intersection(*(pictures.keys() for pictures in small.values())))
         if both:
             writer.put_bytes("sheet.jpg", jpeg(contact_sheet(small, {t: masks[t] for t in both})))

@@ -9,6 +9,7 @@ above one half, grown by 7 px. All are means over the frames:
     flicker_outside                                mean change from frame to frame outside the person, 0..1
     pose_distance                                  of body joints found again from those asked for, in body heights
     missed_poses                                   share of frames in which nobody was found again
+    person_cvvdp_jod                               how visibly the film of the person differs; 10 is not at all
     person_lpips                                   learned perceptual distance, when weights are at hand
 """
 
@@ -31,6 +32,7 @@ Picture = NDArray[np.uint8]
 Keypoints = NDArray[np.float32]
 Metrics = dict[str, float]
 Perceptual = Callable[[Picture, Picture], float]
+Visible = Callable[[Sequence[Picture], Sequence[Picture]], float]
 
 SHORT_SIDE_PX = 256
 MASK_GROWTH_PX = 7
@@ -72,6 +74,7 @@ def measure_row(
     masks: Mapping[int, NDArray[np.bool_]],
     asked: Keypoints,
     perceptual: Perceptual | None = None,
+    visible: Visible | None = None,
 ) -> Metrics:
     """The measures of one performance.
 
@@ -81,6 +84,7 @@ def measure_row(
         masks: bool (h, w) of the same size.
         asked: float32 (F, 133, 3), the poses asked for, px of the full frame.
         perceptual: distance of two pictures.
+        visible: difference of two films.
 
     Measures that the frames do not define (flicker of a single one) are left out.
     """
@@ -89,8 +93,11 @@ def measure_row(
     inside = [masks[t] for t in frames]
     means = closeness(pictures, truths, inside) if frames else {}
     if frames and perceptual is not None:
-        boxed = [_boxed(*each) for each in zip(pictures, truths, inside, strict=True)]
-        means["person_lpips"] = float(np.mean([perceptual(*pair) for pair in boxed]))
+        boxes = [_box(mask) for mask in inside]
+        pairs = [(picture[box], true[box]) for picture, true, box in zip(pictures, truths, boxes, strict=True)]
+        means["person_lpips"] = float(np.mean([perceptual(*pair) for pair in pairs]))
+    if visible is not None:
+        means |= visible_difference(pictures, truths, inside, visible)
     means |= pose_measures(row.people, asked)
     return finite(means)
 
@@ -114,6 +121,16 @@ def closeness(pictures: Sequence[Picture], truths: Sequence[Picture], masks: Seq
     means["flicker"] = metrics_image.flicker(pictures, truths, masks)
     means["flicker_outside"] = metrics_image.change_outside(pictures, masks)
     return means
+
+
+def visible_difference(
+    pictures: Sequence[Picture], truths: Sequence[Picture], masks: Sequence[NDArray[np.bool_]], visible: Visible
+) -> Metrics:
+    """Of two films, in the box that the person never leaves; nothing of a single picture."""
+    if len(pictures) < 2:
+        return {}
+    box = _box(np.logical_or.reduce(masks))
+    return {"person_cvvdp_jod": visible([each[box] for each in pictures], [each[box] for each in truths])}
 
 
 def finite(metrics: Metrics) -> Metrics:
@@ -149,9 +166,8 @@ def _distance(person: Keypoints, pose: Keypoints) -> float:
     return float(np.hypot(*(person[BODY, :2] - pose[BODY, :2])[sure].T).mean())
 
 
-def _boxed(picture: Picture, truth: Picture, mask: NDArray[np.bool_]) -> tuple[Picture, Picture]:
-    """Both pictures inside the person's box, which is at least as large as a network's receptive field needs."""
+def _box(mask: NDArray[np.bool_]) -> tuple[slice, slice]:
+    """Where the person is, at least as large as a network's receptive field needs."""
     left, top, width, height = cv2.boundingRect(mask.astype(np.uint8))
     across, down = max(width, 64), max(height, 64)
-    box = (slice(max(0, top), top + down), slice(max(0, left), left + across))
-    return picture[box], truth[box]
+    return slice(max(0, top), top + down), slice(max(0, left), left + across)

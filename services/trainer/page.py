@@ -22,6 +22,7 @@ MEASURES: tuple[tuple[str, str, str], ...] = (
     ("flicker_outside", "flicker, outside", "lower is steadier"),
     ("pose_distance", "pose distance, body heights", "lower is closer"),
     ("missed_poses", "missed poses", "lower is better"),
+    ("person_cvvdp_jod", "person ColorVideoVDP, JOD", "10 is the truth's, 1 more is plainly better"),
     ("person_lpips", "person LPIPS", "lower is closer"),
 )
 """Name, words, and which way is good; in the order of the table."""

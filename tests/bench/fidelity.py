@@ -33,6 +33,7 @@ from tests.bench.variants import variant, variants
 _REPOSITORY = Path(__file__).resolve().parents[2]
 _COLUMNS = {
     "person_ssim": "person-SSIM", "person_psnr_db": "person-PSNR", "sharpness": "sharpness", "flicker": "flicker",
+    "person_cvvdp_jod": "ColorVideoVDP, JOD",
 }  # fmt: skip
 _RATES = ("images_per_second", "frames_per_second")
 

@@ -16,6 +16,7 @@ from services.common.nn.processors import available_cpus
 from services.common.puppet import References
 from services.renderer.families import CompositeWindows, ContinuingWindows, Windows
 from services.renderer.runtimes.openvino import OpenVino
+from services.trainer.colorvideovdp import ColorVideoVdp
 from services.trainer.data import Picture, Split, load_training_set, split_clip
 from services.trainer.device import choose_device
 from services.trainer.draft import DraftConfig, read_references
@@ -31,6 +32,8 @@ from tests.bench.variants import variant
 
 _WARM_ITERATIONS, _TIMED_POINTS = 3, 20
 _RENDERED_FRAMES = 24
+# What differences of films are judged at, whatever the clip's own, so that numbers compare.
+_FRAME_RATE = 25.0
 
 
 @dataclass(frozen=True)
@@ -86,7 +89,7 @@ def train_row(name: str, seed: int, seconds: float, study: StudiedClip, folder: 
     took = time.perf_counter() - began
     references = read_references(split, study.camera, DraftConfig.references, study.some)
     performers, heldout = judged(training, split, references), study.frames(split.heldout)
-    found = evaluate(performers, split, study.camera, study.plate, heldout, _nothing)
+    found = evaluate(performers, split, study.camera, study.plate, heldout, _nothing, ColorVideoVdp(_FRAME_RATE))
     row = Row(
         name, seed, iterations, tried.images, took, iterations * tried.images / took,
         rendered_per_second(training, split, references, folder),

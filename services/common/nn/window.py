@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from services.common.tracks import PoseTrack
+from services.common.tracks import PoseTrack, transform_keypoints
 
 Floats = NDArray[np.float64]
 
@@ -52,6 +52,10 @@ class WindowPath:
     def keypoints(self, track: PoseTrack) -> NDArray[np.float32]:
         """The track's keypoints in window px, float32 (T, 133, 3)."""
         return track.transformed(self.matrices).keypoints
+
+    def poses(self, track: PoseTrack, frames: NDArray[np.int64]) -> NDArray[np.float32]:
+        """The same of some frames (N,) alone: float32 (N, 133, 3)."""
+        return transform_keypoints(self.matrices[frames], track.keypoints[frames])
 
     @property
     def centre(self) -> Floats:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Protocol
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -15,6 +17,21 @@ _TRUNK = (LEFT_SHOULDER, RIGHT_SHOULDER, LEFT_HIP, RIGHT_HIP)
 # Another reference costs as much as this difference of poses, mean square in parts of the trunk's length squared: else
 # references would change every frame, and the picture flicker.
 _SWITCH = 0.02
+# Distances are worked out for so many frames at once.
+_FRAMES_AT_ONCE = 1024
+
+
+class Poses(Protocol):
+    """The poses of a dance: an array (T, 133, 3) is one; others make theirs as they are asked for, so that memory does
+    not grow with the dance."""
+
+    def __len__(self) -> int:
+        """T, how many there are."""
+        ...
+
+    def __getitem__(self, frames: NDArray[np.int64], /) -> NDArray[np.float32]:
+        """float32 (N, 133, 3), the poses of frames (N,)."""
+        ...
 
 
 def pose_distances(poses: NDArray[np.float32], others: NDArray[np.float32], trunk_px: float) -> Floats:
@@ -35,15 +52,14 @@ def pose_distances(poses: NDArray[np.float32], others: NDArray[np.float32], trun
     return np.asarray(np.maximum(sums, 0.0) / np.maximum(weights, 1e-6))
 
 
-def choose_references(
-    poses: NDArray[np.float32], references: NDArray[np.float32], trunk_px: float, count: int
-) -> NDArray[np.int64]:
+def choose_references(poses: Poses, references: NDArray[np.float32], trunk_px: float, count: int) -> NDArray[np.int64]:
     """The references of each frame of a dance: int64 (T, count), the best first, changed only when it pays.
 
     For each rank the path through the references with the least sum of distances and changes (Viterbi), those of
     better rank excluded. A pure function of the whole dance, so that any run of its frames can be rendered alone.
     """
-    costs = pose_distances(poses, references, trunk_px)
+    parts = np.array_split(np.arange(len(poses)), -(-len(poses) // _FRAMES_AT_ONCE))
+    costs = np.concatenate([pose_distances(poses[frames], references, trunk_px) for frames in parts])
     chosen = np.empty((len(poses), min(count, len(references))), dtype=np.int64)
     for rank in range(chosen.shape[1]):
         chosen[:, rank] = _cheapest_path(costs)

@@ -12,6 +12,8 @@ Before that the draft is bent to lie where the network sees the same things, by 
 
 from __future__ import annotations
 
+import math
+
 import cv2
 import numpy as np
 from numpy.typing import NDArray
@@ -29,6 +31,9 @@ _SMOOTH_PX = 2.0
 # Where the outline may be anywhere, a network says half of it everywhere. About this alpha its edges are steepened, by
 # so much that they are as crisp as those of the film's mattes (services/trainer/README.md).
 _EDGE, _EDGE_GAIN = 0.4, 1.5
+# Only where the draft has something there is anything to do, and so far around it, px of a window of 256 px: what it is
+# bent by, and what blurring reaches. In steps of so many px.
+_MARGIN_PX, _STEP_PX = 12, 16
 # Cut-outs are sharper than what they are compared with; this makes them alike.
 _DULLING_PX = 1.5
 
@@ -44,43 +49,95 @@ def add_detail(window: Floats, draft: Floats, side: int) -> Floats:
     Returns:
         float32 (f H, f W, 4): alpha is the network's, with crisper edges.
     """
-    sigma, height = _SIGMA_PX * side / 256.0, window.shape[0]
-    painted = _layered(window)
-    layered = _aligned(_layered(draft), painted, side / 256.0)
-    # What is blurred anyway is blurred at the window's size.
-    coarse = _coarse(painted, sigma) - _GAIN * _coarse(_reduced(layered, window.shape), sigma)
     result = _enlarged(window, draft.shape)
-    result[..., 3] = np.clip(_EDGE + _EDGE_GAIN * (result[..., 3] - _EDGE), 0.0, 1.0)
-    left, top, across, down = cv2.boundingRect((layered[..., 3] > 0).astype(np.uint8))
-    if across == 0:
-        return result
-    there = (slice(top, top + down), slice(left, left + across))
-    bent, colour = layered[there], result[there][..., :3]
-    alpha = np.clip(bent[..., 3:], 0.0, 1.0)
-    fine = np.clip(bent[..., :3] / np.maximum(bent[..., 3:], 1e-3), 0.0, 1.0).astype(np.float32)
-    reach = max(1, round(draft.shape[0] / height * side / 256.0))
-    wanted = np.asarray(_enlarged(coarse, draft.shape)[there] + _GAIN * fine, dtype=np.float32)
-    colour += alpha * (_within(wanted, fine, colour, alpha > 0.5, reach) - colour)
+    edges = _EDGE + _EDGE_GAIN * (_alpha(result) - _EDGE)
+    cv2.insertChannel(np.clip(edges, 0.0, 1.0), result, 3)
+    factor = draft.shape[0] // window.shape[0]
+    rows, columns = _about(draft, factor, side / 256.0)
+    there = slice(factor * rows.start, factor * rows.stop), slice(factor * columns.start, factor * columns.stop)
+    if rows.stop > rows.start:
+        detailed = _detailed(window[rows, columns], draft[there], _rgb(result[there]), side / 256.0)
+        result[there][..., :3] = detailed
     return result
 
 
-def _within(values: Floats, first: Floats, second: Floats, known: NDArray[np.bool_], reach: int) -> Floats:
-    """`values` no darker and no brighter than what is within `reach` px in either picture, all (H, W, 3).
+def _about(draft: Floats, factor: int, scale: float) -> tuple[slice, slice]:
+    """Rows and columns of the window, where anything of the draft may come to lie: empty where it has nobody.
 
-    Two pictures that differ coarsely would else give lines as of ink, which neither has. known: (H, W, 1), where the
+    They change by steps only, so that the flow's grid of points does not tremble along with the person.
+    """
+    height, width = (length // factor for length in draft.shape[:2])
+    left, top, across, down = cv2.boundingRect((_alpha(draft) > 0).astype(np.uint8))
+    if across == 0:
+        return slice(0, 0), slice(0, 0)
+    margin, step = math.ceil(_MARGIN_PX * scale), math.ceil(_STEP_PX * scale)
+    spans = []
+    for first, length, limit in ((top, down, height), (left, across, width)):
+        start = max(0, (first // factor - margin) // step * step)
+        spans.append(slice(start, min(limit, -(-(-(-(first + length) // factor) + margin) // step) * step)))
+    return spans[0], spans[1]
+
+
+def _detailed(window: Floats, draft: Floats, colour: Floats, scale: float) -> Floats:
+    """The colours (f h, f w, 3) of a window (h, w, 4), given enlarged, with the detail of the draft (f h, f w, 4).
+
+    scale: px of the window to one of 256.
+    """
+    sigma = _SIGMA_PX * scale
+    painted = _layered(window)
+    layered = _aligned(_layered(draft), painted, scale)
+    # What is blurred anyway is blurred at the window's size.
+    coarse = _coarse(painted, sigma) - _GAIN * _coarse(_reduced(layered, window.shape), sigma)
+    opacity = _alpha(layered)
+    alpha = np.clip(opacity, 0.0, 1.0)
+    fine = np.clip(_rgb(layered) / _shown(opacity), 0.0, 1.0)
+    reach = max(1, round(draft.shape[0] / window.shape[0] * scale))
+    wanted = _enlarged(coarse, draft.shape) + _GAIN * fine
+    colour += _thrice(alpha) * (_within(wanted, fine, colour, alpha > 0.5, reach) - colour)
+    return colour
+
+
+def _within(values: Floats, first: Floats, second: Floats, known: NDArray[np.bool_], reach: int) -> Floats:
+    """`values` no darker and no brighter than what is within `reach` px in either picture, all (H, W, 3) in 0..1.
+
+    Two pictures that differ coarsely would else give lines as of ink, which neither has. known: (H, W), where the
     first one counts.
     """
     kernel = np.ones((2 * reach + 1, 2 * reach + 1), np.uint8)
-    low, high = np.where(known, first, np.float32(1.0)), np.where(known, first, np.float32(0.0))
-    second = np.ascontiguousarray(second)
-    darkest = np.minimum(cv2.erode(low, kernel), cv2.erode(second, kernel))
-    brightest = np.maximum(cv2.dilate(high, kernel), cv2.dilate(second, kernel))
-    return np.asarray(np.clip(values, darkest, brightest), dtype=np.float32)
+    # Bounds need no more than eight bits, of which there is a quarter to go through.
+    one, other = (cv2.convertScaleAbs(each, alpha=255.0) for each in (first, second))
+    counts = cv2.merge([np.where(known, np.uint8(255), np.uint8(0))] * 3)
+    darkest = cv2.min(cv2.erode(cv2.max(one, cv2.bitwise_not(counts)), kernel), cv2.erode(other, kernel))
+    brightest = cv2.max(cv2.dilate(cv2.min(one, counts), kernel), cv2.dilate(other, kernel))
+    low, high = (np.asarray(each, dtype=np.float32) * np.float32(1.0 / 255.0) for each in (darkest, brightest))
+    return np.asarray(np.clip(values, low, high), dtype=np.float32)
+
+
+def _thrice(plane: Floats) -> Floats:
+    """(H, W) for each of three channels: operations on arrays of one shape are several times as fast as those that
+    stretch one."""
+    return np.asarray(cv2.merge([plane] * 3), dtype=np.float32)
+
+
+def _shown(alpha: Floats) -> Floats:
+    """What colours times alpha (H, W) are divided by: (H, W, 3), never 0."""
+    return _thrice(np.maximum(alpha, np.float32(1e-3)))
+
+
+def _alpha(picture: Floats) -> Floats:
+    """A copy of the alpha (H, W) of (H, W, 4)."""
+    return np.asarray(cv2.extractChannel(picture, 3), dtype=np.float32)
+
+
+def _rgb(picture: Floats) -> Floats:
+    """A copy of the colours of (H, W, 4)."""
+    return np.asarray(cv2.cvtColor(picture, cv2.COLOR_RGBA2RGB), dtype=np.float32)
 
 
 def _layered(picture: Floats) -> Floats:
     """(H, W, 4) with its colours multiplied by its alpha."""
-    return np.concatenate([picture[..., :3] * picture[..., 3:], picture[..., 3:]], axis=2)
+    alpha = _alpha(picture)
+    return np.asarray(picture * cv2.merge([alpha, alpha, alpha, np.ones_like(alpha)]), dtype=np.float32)
 
 
 def _aligned(draft: Floats, window: Floats, scale: float) -> Floats:
@@ -94,15 +151,16 @@ def _aligned(draft: Floats, window: Floats, scale: float) -> Floats:
     still = np.zeros((height, width, 2), np.float32)
     flow = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_FAST).calc(_grey(window), dulled, still)
     flow = cv2.GaussianBlur(np.clip(flow, -_FARTHEST_PX * scale, _FARTHEST_PX * scale), (0, 0), _SMOOTH_PX * scale)
-    flow = factor * _enlarged(np.asarray(flow, np.float32), draft.shape)
-    x, y = np.meshgrid(np.arange(factor * width, dtype=np.float32), np.arange(factor * height, dtype=np.float32))
-    bent = cv2.remap(draft, x + flow[..., 0], y + flow[..., 1], cv2.INTER_CUBIC, borderMode=cv2.BORDER_CONSTANT)
+    x, y = cv2.split(factor * _enlarged(np.asarray(flow, np.float32), draft.shape))
+    x += np.arange(factor * width, dtype=np.float32)
+    y += np.arange(factor * height, dtype=np.float32)[:, None]
+    bent = cv2.remap(draft, x, y, cv2.INTER_CUBIC, borderMode=cv2.BORDER_CONSTANT)
     return np.asarray(bent, dtype=np.float32)
 
 
 def _grey(layered: Floats) -> NDArray[np.uint8]:
     """The figure, of a mean brightness of one half, before black: lit alike, two of them can be followed."""
-    brightness, alpha = cv2.cvtColor(layered[..., :3], cv2.COLOR_RGB2GRAY), layered[..., 3]
+    brightness, alpha = cv2.cvtColor(layered, cv2.COLOR_RGBA2GRAY), _alpha(layered)
     level = 0.5 - brightness.sum() / max(float(alpha.sum()), 1e-3)
     return np.asarray(np.clip(255.0 * (brightness + level * alpha), 0.0, 255.0), dtype=np.uint8)
 
@@ -117,8 +175,8 @@ def _reduced(layered: Floats, shape: tuple[int, ...]) -> Floats:
 def _coarse(layered: Floats, sigma: float) -> Floats:
     """float32 (h, w, 3): the colours of (h, w, 4), which are multiplied by their alpha, blurred inside the figure:
     divided by the blurred alpha, its outline leaves no trace."""
-    blurred = cv2.GaussianBlur(layered, (0, 0), sigma)
-    return np.asarray(blurred[..., :3] / np.maximum(blurred[..., 3:], 1e-3), dtype=np.float32)
+    blurred = np.asarray(cv2.GaussianBlur(layered, (0, 0), sigma), dtype=np.float32)
+    return _rgb(blurred) / _shown(_alpha(blurred))
 
 
 def _enlarged(picture: Floats, shape: tuple[int, ...]) -> Floats:

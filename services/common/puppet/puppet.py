@@ -10,10 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from services.common.camera import compose, invert
-from services.common.puppet.choose import choose_references
+from services.common.puppet.choose import Poses, choose_references
 from services.common.puppet.parts import PARTS, Posed, part_maps, pose_parts, trunk_length, turn_between
 
 Floats = NDArray[np.float32]
+Area = tuple[slice, slice]
 
 # How sharply a pixel belongs to the nearest bone rather than to the next, distances taken in radii.
 _SHARPNESS = 1.5
@@ -71,17 +72,26 @@ class _CutOut:
     corner: tuple[int, int]
 
 
+@dataclass(frozen=True)
+class _Placed:
+    """A part where the driven pose has it: uint8 (h, w, 4), colour times alpha, and alpha, of an area of the result."""
+
+    part: int
+    layer: NDArray[np.uint8]
+    area: Area
+
+
 class Puppet:
     """Performs one dance with parts of the references. Calls are independent of each other, and may be made at once.
 
     Args:
         references: where the parts come from.
-        poses: float32 (T, 133, 3), the dance in px of the references' pictures.
+        poses: (T, 133, 3), the dance in px of the references' pictures.
         width: of the result, px of the references' pictures.
         height: of the result, the same.
     """
 
-    def __init__(self, references: References, poses: Floats, width: int, height: int) -> None:
+    def __init__(self, references: References, poses: Poses, width: int, height: int) -> None:
         self._pictures, self._poses = references.pictures, poses
         self._size = (width, height)
         self._trunk_px = trunk_length(references.keypoints)
@@ -91,37 +101,32 @@ class Puppet:
 
     def __call__(self, frame: int) -> Floats:
         """A frame of the dance: float32 (height, width, 4) in 0..1, colour not multiplied by alpha, and alpha."""
-        driven = pose_parts(self._poses[frame], self._trunk_px)
+        driven = pose_parts(self._poses[np.array([frame])][0], self._trunk_px)
         field = Field.of(driven, self._size, front=True)
         chosen = [int(index) for index in self._chosen[frame]]
         turns = np.array([turn_between(driven, self._posed[index]) for index in chosen])
         sure = np.array([self._posed[index].confidence for index in chosen])
         faith = np.exp(-_FAITH * turns) * np.clip(sure, 0.05, 1.0) + 1e-9
         faith = (faith / faith.sum(axis=0)).astype(np.float32)
-        total = np.zeros((self._size[1], self._size[0], 4), np.float32)
-        for rank, index in enumerate(chosen):
-            total += self._pose(index, driven, field) * field.mixed(faith[rank])[..., None]
-        total[..., :3] /= np.maximum(total[..., 3:], 1e-4)
-        return np.clip(total, 0.0, 1.0)
+        placed = [self._place(index, driven, field.step) for index in chosen]
+        result = np.zeros((self._size[1], self._size[0], 4), np.float32)
+        box = _around([each.area for parts in placed for each in parts])
+        if box is None:
+            return result
+        total = np.zeros((4, box[0].stop - box[0].start, box[1].stop - box[1].start), np.float32)
+        for rank, parts in enumerate(placed):
+            total += _merged(parts, field, box) * field.mixed(faith[rank])[box]
+        total[:3] /= np.maximum(total[3], 1e-4)
+        result[box] = cv2.merge(list(np.clip(total, 0.0, 1.0)))
+        return result
 
-    def _pose(self, index: int, driven: Posed, field: Field) -> Floats:
-        """One reference in the driven pose: float32 (H, W, 4), colour times alpha, and alpha."""
-        width, height = self._size
-        colour = np.zeros((height, width, 3), np.float32)
-        weight = np.full((height, width, 1), 1e-6, np.float32)
-        alpha = np.zeros((height, width, 1), np.float32)
+    def _place(self, index: int, driven: Posed, step: int) -> list[_Placed]:
+        """The parts of one reference, each in its place of the driven pose."""
         maps = part_maps(driven, self._posed[index])
-        for part, cut in enumerate(self._cut_outs(index)):
-            if cut is None or driven.confidence[part] <= 0:
-                continue
-            placed, area = _place(cut, invert(maps[part]), self._size, field.step)
-            if not placed.size:
-                continue
-            share = field.within(part, area)[..., None] + 1e-4
-            colour[area] += placed[..., :3] * share
-            weight[area] += placed[..., 3:] * share
-            alpha[area] = np.maximum(alpha[area], placed[..., 3:])
-        return np.concatenate([colour / weight * alpha, alpha], axis=2)
+        cut_outs = enumerate(self._cut_outs(index))
+        there = [(part, cut) for part, cut in cut_outs if cut is not None and driven.confidence[part] > 0]
+        placed = [_place(part, cut, invert(maps[part]), self._size, step) for part, cut in there]
+        return [each for each in placed if each.layer.size]
 
     def _cut(self, index: int) -> list[_CutOut | None]:
         picture = self._pictures[index]
@@ -143,11 +148,41 @@ class Puppet:
         return found
 
 
-def _place(
-    cut: _CutOut, matrix: NDArray[np.float64], size: tuple[int, int], step: int
-) -> tuple[Floats, tuple[slice, slice]]:
-    """A cut-out sent through `matrix` (reference px to result px): float32 in 0..1, and the part of the result that it
-    covers, whose edges are multiples of `step` or the result's own."""
+def _merged(parts: list[_Placed], field: Field, box: Area) -> Floats:
+    """One reference's parts over each other: float32 (4, h, w) of the box, colour times alpha, and alpha.
+
+    Planes, not pixels, lie together: sums over (h, w, 4) with weights (h, w) take several times as long.
+    """
+    height, width = box[0].stop - box[0].start, box[1].stop - box[1].start
+    sums = np.zeros((4, height, width), np.float32)
+    alpha = np.zeros((height, width), np.uint8)
+    for each in parts:
+        rows, columns = (slice(a.start - b.start, a.stop - b.start) for a, b in zip(each.area, box, strict=True))
+        planes, share = cv2.split(each.layer), field.within(each.part, each.area) + np.float32(1e-4)
+        for total, plane in zip(sums, planes, strict=True):
+            total[rows, columns] += plane * share
+        np.maximum(alpha[rows, columns], planes[3], out=alpha[rows, columns])
+    sums[3] += 255.0 * 1e-6
+    opacity = alpha * np.float32(1.0 / 255.0)
+    sums[:3] *= opacity / sums[3]
+    sums[3] = opacity
+    return sums
+
+
+def _around(areas: list[Area]) -> Area | None:
+    """The smallest area that holds all of them."""
+    if not areas:
+        return None
+    rows, columns = zip(*areas, strict=True)
+    return (
+        slice(min(each.start for each in rows), max(each.stop for each in rows)),
+        slice(min(each.start for each in columns), max(each.stop for each in columns)),
+    )
+
+
+def _place(part: int, cut: _CutOut, matrix: NDArray[np.float64], size: tuple[int, int], step: int) -> _Placed:
+    """A cut-out sent through `matrix` (reference px to result px). The edges of its area are multiples of `step`, or
+    the result's own."""
     height, width = cut.layer.shape[:2]
     moved = compose(matrix, np.array([[1.0, 0.0, cut.corner[0]], [0.0, 1.0, cut.corner[1]]]))
     corners = np.array([[0, 0], [width, 0], [0, height], [width, height]]) @ moved[:, :2].T + moved[:, 2]
@@ -156,10 +191,10 @@ def _place(
     area = (slice(int(low[1]), int(high[1])), slice(int(low[0]), int(high[0])))
     across, down = int(high[0] - low[0]), int(high[1] - low[1])
     if not across or not down:
-        return np.zeros((down, across, 4), np.float32), area
+        return _Placed(part, np.zeros((down, across, 4), np.uint8), area)
     here = compose(np.array([[1.0, 0.0, -low[0]], [0.0, 1.0, -low[1]]]), moved)
     placed = cv2.warpAffine(cut.layer, here, (across, down), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT)
-    return np.asarray(placed, dtype=np.float32) / np.float32(255.0), area
+    return _Placed(part, np.asarray(placed, dtype=np.uint8), area)
 
 
 @dataclass(frozen=True)
@@ -196,7 +231,7 @@ class Field:
         """The sum over the parts times `factors` (P,): float32 (height, width)."""
         return self._fine(np.tensordot(factors, self.coarse, axes=1))
 
-    def within(self, part: int, area: tuple[slice, slice]) -> Floats:
+    def within(self, part: int, area: Area) -> Floats:
         """One part in an area whose edges are multiples of `step`, or the picture's."""
         rows, columns = (slice(each.start // self.step, -(-each.stop // self.step)) for each in area)
         fine = self._fine(self.coarse[part, rows, columns])
