@@ -36,7 +36,7 @@ DEFAULT_SECONDS_PER_UNIT: Final = {
 }
 DEFAULT_ITERATIONS: Final = {
     "draft": 72,
-    "preview": 500,
+    "preview": 800,
     "standard": 6_000,
     "hd": 20_000,
     "pix2pixhd-preview": 400,

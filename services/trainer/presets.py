@@ -92,7 +92,7 @@ def _without_target(value: dict[str, Any]) -> dict[str, Any]:
 Config = TrainingConfig | AnchorConfig
 
 _PRESETS = {
-    "preview": TrainingConfig("preview", 256, 500, 2, 1200, GeneratorConfig()),
+    "preview": TrainingConfig("preview", 256, 800, 2, 1200, GeneratorConfig()),
     # Lines as wide as the body parts they stand for: twice the resolution, twice the width.
     "standard": TrainingConfig(
         "standard", 512, 6000, 8, 800,

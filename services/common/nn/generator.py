@@ -29,7 +29,7 @@ class GeneratorConfig:
         fine_sigma_px: width of the lines of fingers and face.
     """
 
-    widths: tuple[int, ...] = (32, 96, 160, 256, 256)
+    widths: tuple[int, ...] = (24, 48, 96, 160, 256)
     blocks: int = 1
     sigma_px: float = 3.0
     fine_sigma_px: float = 1.5
