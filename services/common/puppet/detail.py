@@ -34,6 +34,9 @@ _EDGE, _EDGE_GAIN = 0.4, 1.5
 # Only where the draft has something there is anything to do, and so far around it, px of a window of 256 px: what it is
 # bent by, and what blurring reaches. In steps of so many px.
 _MARGIN_PX, _STEP_PX = 12, 16
+# OpenCV's flow crashes on pictures of a few px, and on strips: px of the window at least, and the longest that a strip
+# may be for its width.
+_LEAST_PX, _SLIMMEST = 48, 3
 # Cut-outs are sharper than what they are compared with; this makes them alike.
 _DULLING_PX = 1.5
 
@@ -75,7 +78,15 @@ def _about(draft: Floats, factor: int, scale: float) -> tuple[slice, slice]:
     for first, length, limit in ((top, down, height), (left, across, width)):
         start = max(0, (first // factor - margin) // step * step)
         spans.append(slice(start, min(limit, -(-(-(-(first + length) // factor) + margin) // step) * step)))
-    return spans[0], spans[1]
+    longer = max(span.stop - span.start for span in spans)
+    least = max(_LEAST_PX, -(-longer // _SLIMMEST))
+    return _at_least(spans[0], least, height), _at_least(spans[1], least, width)
+
+
+def _at_least(span: slice, length: int, limit: int) -> slice:
+    """The span, grown to this length as far as there is room before and after it."""
+    start = max(0, min(span.start, limit - length))
+    return slice(start, min(limit, max(span.stop, start + length)))
 
 
 def _detailed(window: Floats, draft: Floats, colour: Floats, scale: float) -> Floats:

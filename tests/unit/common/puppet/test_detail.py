@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import cv2
 import numpy as np
+import pytest
 from numpy.typing import NDArray
 
 from services.common.puppet import add_detail
@@ -94,3 +95,14 @@ def test_edges_are_crisper_and_stay_where_they_are() -> None:
     assert undecided[1] < 0.75 * undecided[0]
     assert np.array_equal(before > 0.4, after > 0.4)
     assert np.array_equal(result[..., 3], add_detail(soft, np.zeros_like(soft), 256)[..., 3])
+
+
+@pytest.mark.parametrize("factor", [1, 2])
+@pytest.mark.parametrize(("height", "width"), [(1, 1), (3, 2), (4, 120), (120, 4), (12, 12)])
+def test_of_a_draft_of_a_few_pixels_or_a_strip_detail_is_taken_too(height: int, width: int, factor: int) -> None:
+    """OpenCV's flow ends the process on pictures that are too small or too slim for it."""
+    random = np.random.default_rng(0)
+    window, draft = random.random((SIDE, SIDE, 4), np.float32), np.zeros((SIDE * factor, SIDE * factor, 4), np.float32)
+    for top, left in ((0, 0), (len(draft) - height, len(draft) - width)):
+        draft[top : top + height, left : left + width] = 0.5 + 0.5 * random.random((height, width, 4), np.float32)
+        assert np.isfinite(add_detail(window, draft, 256)).all()
