@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from services.common import tracks
 from services.common.artifacts import Artifacts, Recipe
 from services.common.camera import compose, invert
 from services.common.skeleton import KEYPOINT_COUNT
@@ -114,6 +115,13 @@ def test_there_and_back_again(seed: int) -> None:
     np.testing.assert_allclose(back.keypoints, track.keypoints, atol=2e-2)
     twice = track.transformed(path).transformed(path)
     np.testing.assert_allclose(twice.keypoints, track.transformed(compose(path, path)).keypoints, atol=2e-2)
+
+
+def test_in_how_many_parts_points_are_moved_does_not_matter(monkeypatch: pytest.MonkeyPatch) -> None:
+    track, matrices = some_track(50), some_path(50)
+    whole = track.transformed(matrices).keypoints
+    monkeypatch.setattr(tracks, "_FRAMES_AT_ONCE", 7)
+    assert np.array_equal(track.transformed(matrices).keypoints, whole)
 
 
 def test_a_camera_that_never_moved_moves_nothing() -> None:

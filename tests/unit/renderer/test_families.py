@@ -13,11 +13,12 @@ from services.common.artifacts import Artifacts, Recipe
 from services.common.errors import DataCorrupted, InvalidOption
 from services.common.nn.pix2pixhd import Pix2PixHD
 from services.common.nn.window import fit_window
+from services.common.puppet import enlarged
 from services.common.stage import Job
 from services.common.store import MemoryObjectStore
 from services.common.tracks import PoseTrack
 from services.renderer.backdrop import PLATE, Backdrop
-from services.renderer.families import Windows, open_windows
+from services.renderer.families import HeldPoses, Windows, open_windows
 from services.renderer.runtimes.openvino import OpenVino
 from services.renderer.worker import Renderer, RenderRequest, rendered_recipe
 from services.trainer.export import export_onnx
@@ -54,6 +55,20 @@ def test_runs_join_unseen(windows: Windows) -> None:
     whole = windows(np.arange(FRAMES)).astype(np.float64)
     steps = np.abs(np.diff(whole, axis=0)).mean((1, 2, 3))
     assert steps[63] < 1.5 * np.median(steps)
+
+
+def test_poses_are_held_where_they_mean_nothing() -> None:
+    poses = np.stack([make_pose(t / 4.0, 160, 120) for t in range(12)])
+    valid = np.ones(12, dtype=np.bool_)
+    valid[[0, 5, 6, 11]] = False
+    track = PoseTrack(poses, valid, 160, 120)
+    window = fit_window(track, 64)
+    held = HeldPoses(window, track, 2)
+    assert len(held) == 12
+    frames = np.arange(12)
+    expected = enlarged(window.keypoints(track), 2)[[1, 1, 2, 3, 4, 4, 4, 7, 8, 9, 10, 10]]
+    assert np.array_equal(held[frames], expected)
+    assert np.array_equal(held[frames[3:6]], expected[3:6])
 
 
 def test_an_unknown_family_is_refused(tmp_path: Path) -> None:

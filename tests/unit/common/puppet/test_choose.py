@@ -32,6 +32,12 @@ def test_known_poses_choose_themselves(monkeypatch: pytest.MonkeyPatch) -> None:
     assert choose_references(POSES[10:20], POSES, TRUNK, 1)[:, 0].tolist() == list(range(10, 20))
 
 
+def test_in_how_many_parts_distances_are_worked_out_does_not_matter(monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = choose_references(POSES, POSES[::3], TRUNK, 2)
+    monkeypatch.setattr(choose, "_FRAMES_AT_ONCE", 7)
+    assert np.array_equal(choose_references(POSES, POSES[::3], TRUNK, 2), whole)
+
+
 def test_changes_cost() -> None:
     chosen = choose_references(POSES, POSES, TRUNK, 2)
     assert len(set(chosen[:, 0].tolist())) < 30
