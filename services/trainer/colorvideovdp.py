@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 Picture = NDArray[np.uint8]
 
 _DISPLAY = "standard_fhd"
+_ALIKE = 10.0
 
 
 class ColorVideoVdp:
@@ -41,6 +42,8 @@ class ColorVideoVdp:
 
     def __call__(self, pictures: Sequence[Picture], truths: Sequence[Picture]) -> float:
         """JOD, 10 at most, of consecutive sRGB pictures uint8 (H, W, 3), as many of each, all of one size."""
+        if all(np.array_equal(*pair) for pair in zip(pictures, truths, strict=True)):
+            return _ALIKE
         with torch.inference_mode():
             films = (np.stack(pictures), np.stack(truths))
             found, _ = self._metric.predict(*films, dim_order="FHWC", frames_per_second=self._rate)

@@ -86,7 +86,7 @@ def _check(danced: Danced, size: tuple[int, int], rate: Fraction, frames: int) -
 
 
 def test_a_generated_pair(up: Up, pair: SyntheticPair, out: Path) -> None:
-    danced = _dance(up, pair.source, pair.target, out, "--preset", "preview", "--iterations", 12)
+    danced = _dance(up, pair.source, pair.target, out, "--preset", "preview", "--iterations", 24)
     _check(danced, (320, 320), Fraction(25), 48)
 
 
@@ -94,7 +94,7 @@ def test_a_real_pair(up: Up, out: Path) -> None:
     if not _MEDIA.is_dir():
         pytest.skip(f"real clips were not tried: there is no folder {_MEDIA}")
     source, target = _MEDIA / "steadydancer_00002.mp4", _MEDIA / "tfjs_squats_5fps.mp4"
-    danced = _dance(up, source, target, out, "--max-frames", 60, "--iterations", 12)
+    danced = _dance(up, source, target, out, "--max-frames", 60, "--iterations", 24)
     _check(danced, (720, 1280), Fraction(24), 60)
     assert danced.result["metrics"]["person_ssim"] > 0
 

@@ -11,7 +11,7 @@ from services.common.synthetic import SyntheticPair, write_synthetic_pair
 from tests.support.program import Run
 
 SOURCE_FRAMES, TARGET_FRAMES = 70, 80  # two shards each
-OPTIONS = ("--preset", "preview", "--iterations", 12)
+OPTIONS = ("--preset", "preview", "--iterations", 24)
 
 
 @dataclass(frozen=True)

@@ -49,7 +49,7 @@ def test_the_transfer_says_what_it_does_and_how_long_it_takes(undisturbed: Finis
     ]  # fmt: skip
     assert all(each["state"] == "SUCCEEDED" for each in undisturbed.run.result["stages"])
     training = [stage_of(event, "training") for event in undisturbed.run.events]
-    assert {each["total"] for each in training if each.get("state") == "RUNNING"} == {12}
+    assert {each["total"] for each in training if each.get("state") == "RUNNING"} == {24}
     estimates = [each["remaining_seconds"] for each in undisturbed.run.transfers]
     assert max(estimates) > 0
     assert estimates[-1] == 0
@@ -111,7 +111,7 @@ def test_two_identical_transfers_at_once_share_one_set_of_work(pair: SyntheticPa
         request = TransferRequest(
             source=ClipUse(clip_id=source),
             target=ClipUse(clip_id=target),
-            options=TransferOptions(preset="preview", iterations=12),
+            options=TransferOptions(preset="preview", iterations=24),
         )
         first, second = client.create_transfer(request), client.create_transfer(request)
         assert first.id != second.id
