@@ -20,8 +20,7 @@ FILES = ("index.html", "comparison.mp4", "sheet.jpg", "evaluation.json")
 _WORDS = {
     "person_ssim": "person SSIM", "person_psnr_db": "person PSNR dB", "ssim": "SSIM", "psnr_db": "PSNR dB",
     "sharpness": "sharpness", "flicker": "flicker", "flicker_outside": "outside", "pose_distance": "pose distance",
-    "missed_poses": "missed", "person_cvvdp_jod": "ColorVideoVDP",
-    "person_lpips": "person LPIPS",
+    "missed_poses": "missed", "person_cvvdp_jod": "ColorVideoVDP", "person_lpips": "person LPIPS",
 }  # fmt: skip
 
 

@@ -127,7 +127,7 @@ class CompositeWindows:
         runtime: Runtime,
     ) -> None:
         self._generator = WindowGenerator(model_path, window.width, window.height, runtime)
-        self._window, self._track = window, track
+        self._poses = HeldPoses(window, track)
         self._draft = DraftWindows(references, window, track, threads, side)
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="detail")
         self._side = side
@@ -136,7 +136,7 @@ class CompositeWindows:
     def __call__(self, frames: NDArray[np.int64]) -> Floats:
         """See Windows."""
         drafts = self._draft(frames)
-        windows = self._generator(self._window.poses(self._track, frames))
+        windows = self._generator(self._poses[frames])
         return np.stack(list(self._pool.map(add_detail, windows, drafts, repeat(self._side))))
 
 

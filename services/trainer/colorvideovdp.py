@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 Picture = NDArray[np.uint8]
 
 _DISPLAY = "standard_fhd"
+# Of films without any difference, as the truth's own row is: known without the work.
 _ALIKE = 10.0
 
 

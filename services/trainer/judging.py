@@ -36,8 +36,8 @@ Visible = Callable[[Sequence[Picture], Sequence[Picture]], float]
 
 SHORT_SIDE_PX = 256
 MASK_GROWTH_PX = 7
-MOST_VISIBLE = 24
-"""Consecutive frames at most whose visible differences are measured: it takes a CPU a tenth of a second a frame."""
+# Consecutive frames at most whose visible differences are measured: it takes a CPU a tenth of a second a frame.
+_MOST_VISIBLE = 24
 # A person found farther away than this, in body heights, is somebody else, or nothing.
 _SAME_PERSON = 0.5
 _LEAST_JOINTS = 6
@@ -131,8 +131,8 @@ def visible_difference(
     """Of the middle of two films, in the box that the person never leaves; nothing of a single picture."""
     if len(pictures) < 2:
         return {}
-    first = max(0, (len(pictures) - MOST_VISIBLE) // 2)
-    middle = slice(first, first + MOST_VISIBLE)
+    first = max(0, (len(pictures) - _MOST_VISIBLE) // 2)
+    middle = slice(first, first + _MOST_VISIBLE)
     box = _box(np.logical_or.reduce(masks[middle]))
     films = ([each[box] for each in film[middle]] for film in (pictures, truths))
     return {"person_cvvdp_jod": visible(*films)}
