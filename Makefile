@@ -8,6 +8,7 @@ PROTOS := $(wildcard proto/understudy/v1/*.proto)
 GENERATED := proto/gen/.generated
 SERVICES := downloader pose segmentation normalization trainer renderer gateway
 IMAGES := $(SERVICES) store-setup minio
+unexport PYTHONDONTWRITEBYTECODE  # else each of a dozen processes compiles its packages at every start
 COMPILE := uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --no-header
 
 .PHONY: help setup proto demo test test-containers test-k8s lint bench bench-fidelity bench-train bench-render images lock clean
@@ -39,7 +40,7 @@ demo: setup  ## a whole transfer between two synthetic dancers, with the truth b
 	@$(BIN)/understudy demo demo
 
 test: setup  ## every check and test
-	@OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m pytest
+	@OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m pytest -n 2 --dist loadfile
 
 lint: setup  ## ruff and mypy alone
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy
@@ -62,8 +63,7 @@ test-k8s: setup  ## k8s/overlays/local on the cluster of KUBECONFIG, with faults
 
 lock:  ## resolve requirements/*.in anew
 	@$(BIN)/$(COMPILE) --upgrade --override requirements/overrides.txt requirements/dev.in -o requirements/dev.txt
-	@$(BIN)/$(COMPILE) --upgrade requirements/uv.in -o requirements/uv.txt
-	@for name in torch service protos renderer-gpu $(SERVICES); do test $$name != torch && images="--override requirements/overrides-images.txt"; \
+	@for name in torch uv service protos renderer-gpu $(SERVICES); do test $$name != torch && images="--override requirements/overrides-images.txt"; \
 		$(BIN)/$(COMPILE) --upgrade -c requirements/dev.txt --override requirements/overrides.txt $$images requirements/$$name.in -o requirements/$$name.txt || exit 1; done
 
 clean:  ## remove what setup and demo made

@@ -6,6 +6,7 @@ import io
 import tempfile
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -114,6 +115,8 @@ class Renderer:
         self._choice = runtime
         self._cache_dir = cache_dir or Path(tempfile.gettempdir()) / "understudy-cache"
         self._lock = threading.Lock()
+        # One thread: windows are not made at once, not even those that a request left which ended early.
+        self._ahead = ThreadPoolExecutor(1, thread_name_prefix="windows")
         self._runtime: Runtime | None = None
         self._ready: tuple[tuple[ArtifactRef, ArtifactRef], _Stage] | None = None
         self._scenery: tuple[tuple[ArtifactRef, ArtifactRef, Backdrop], Scenery] | None = None
@@ -189,19 +192,26 @@ class Renderer:
         if last <= first:
             return
         asked = poses[first - start : last - start]
-        # A held pose is generated once; batches begin at the request's first pose, which makes them repeatable.
-        shown = np.unique(asked)
-        windows: dict[int, Window] = {}
+        # A held pose is generated once.
         done = 0
-        for begin in range(0, len(shown), stage.windows.batch):
-            job.check()
-            batch = shown[begin : begin + stage.windows.batch]
-            windows |= zip(batch.tolist(), stage.windows(batch), strict=True)
-            while done < len(asked) and int(asked[done]) in windows:
-                yield first + done, int(asked[done]), windows[int(asked[done])]
+        for pose, window in self._made_ahead(stage.windows, np.unique(asked), job):
+            while done < len(asked) and int(asked[done]) == pose:
+                yield first + done, pose, window
                 done += 1
                 job.progress(done, len(asked), "frames")
-            windows = {pose: windows[pose] for pose in windows if done < len(asked) and pose >= asked[done]}
+
+    def _made_ahead(self, windows: Windows, poses: NDArray[np.int64], job: Job) -> Iterator[tuple[int, Window]]:
+        """(pose, its window) of these poses in order. While one batch is laid over its background and compressed, which
+        takes one processor, the next is made. Batches begin at the first pose, which makes them repeatable.
+        """
+        batches = [poses[begin : begin + windows.batch] for begin in range(0, len(poses), windows.batch)]
+        coming = self._ahead.submit(windows, batches[0])
+        for index, batch in enumerate(batches):
+            job.check()
+            made = coming.result()
+            if index + 1 < len(batches):
+                coming = self._ahead.submit(windows, batches[index + 1])
+            yield from zip(batch.tolist(), made, strict=True)
 
     def _set_scenery(self, request: RenderRequest, stage: _Stage) -> Scenery:
         key = (request.performer, request.driven_track, request.backdrop)

@@ -36,7 +36,7 @@ from services.trainer.training import Hooks, Losses, Training, train
 _log = logger(__name__)
 
 # Raised whenever the same request would now give another performer.
-VERSION = 6
+VERSION = 7
 
 
 @dataclass(frozen=True)

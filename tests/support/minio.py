@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
 import secrets
 import shutil
@@ -54,9 +55,15 @@ def reason_missing() -> str:
 def build() -> Path:
     """The server program. Builds it when this machine has none of the pinned version: 5 to 15 minutes, once."""
     binary = _binary()
-    if binary.exists():
-        return binary
     binary.parent.mkdir(parents=True, exist_ok=True)
+    with binary.with_name(f"{binary.name}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # of several test processes, one builds
+        if not binary.exists():
+            _build(binary)
+    return binary
+
+
+def _build(binary: Path) -> None:
     with tempfile.TemporaryDirectory(dir=binary.parent) as folder:
         environment = {**os.environ, **_go_caches(), "GOBIN": folder, "GOFLAGS": _go_flags()}
         command = ["go", "install", f"github.com/minio/minio@{VERSION}"]
@@ -65,7 +72,6 @@ def build() -> Path:
         except subprocess.CalledProcessError as error:
             raise RuntimeError(f"building MinIO failed:\n{error.stderr[-4000:]}") from error
         Path(folder, "minio").replace(binary)
-    return binary
 
 
 @contextlib.contextmanager

@@ -57,8 +57,9 @@ def _exactly(model: Path, keypoints: Floats, previous: Floats) -> Floats:
     compiled = core.compile_model(core.read_model(model), "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
     grid = {"columns": np.arange(WIDTH, dtype=np.float32), "rows": np.arange(HEIGHT, dtype=np.float32)}
     given = {"keypoints": keypoints, **grid, "previous": previous}
-    names = {port.get_any_name() for port in compiled.inputs}
-    found: Floats = compiled.create_infer_request().infer({name: given[name] for name in names})["window"]
+    # A port may have names of its own beside those of the export.
+    wanted = {name: given[name] for port in compiled.inputs for name in port.get_names() & given.keys()}
+    found: Floats = compiled.create_infer_request().infer(wanted)["window"]
     return found
 
 
