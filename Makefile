@@ -39,8 +39,8 @@ $(WEIGHTS): requirements/weights.txt services/common/weights.py $(STAMP)
 demo: setup  ## a whole transfer between two synthetic dancers, with the truth beside it
 	@$(BIN)/understudy demo demo
 
-test: setup  ## every check and test
-	@OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m pytest -n 2 --dist loadfile
+test: setup  ## every check and test; those of the whole program, which fill a machine, one after the other
+	@export OMP_WAIT_POLICY=PASSIVE; $(BIN)/python -m pytest -n 2 --dist loadfile --ignore tests/integration --ignore tests/e2e && $(BIN)/python -m pytest tests/integration tests/e2e
 
 lint: setup  ## ruff and mypy alone
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy

@@ -56,8 +56,10 @@ def test_killing_each_process_in_turn_changes_nothing(
             assert found[name] == expected[name], name
 
 
-def test_an_interrupted_training_goes_on_from_its_checkpoint(pair: SyntheticPair, tmp_path: Path) -> None:
-    home = tmp_path / "home"
+def test_an_interrupted_training_goes_on_from_its_checkpoint(
+    undisturbed: Finished, pair: SyntheticPair, tmp_path: Path
+) -> None:
+    home = shutil.copytree(undisturbed.home, tmp_path / "home")  # studied, and never trained for so long
     arguments = (pair.source, pair.target, "-o", tmp_path / "out.mp4", "--iterations", 60, "--home", home)
 
     def interrupt(run: Run, event: Event) -> None:
