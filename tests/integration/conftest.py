@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from services.common.synthetic import SyntheticPair, write_synthetic_pair
-from tests.support.program import Run
+from tests.support.program import Run, artifacts
 
 SOURCE_FRAMES, TARGET_FRAMES = 70, 80  # two shards each
 OPTIONS = ("--preset", "preview", "--iterations", 24)
@@ -16,11 +16,12 @@ OPTIONS = ("--preset", "preview", "--iterations", 24)
 
 @dataclass(frozen=True)
 class Finished:
-    """A transfer that ended well."""
+    """A transfer that ended well. made: what it left in its home, to which other tests may have added since."""
 
     home: Path
     output: Path
     run: Run
+    made: dict[str, dict[str, str]]
 
 
 @pytest.fixture(scope="session")
@@ -40,4 +41,4 @@ def undisturbed(pair: SyntheticPair, tmp_path_factory: pytest.TempPathFactory) -
     output = folder / "out.mp4"
     run = Run(pair.source, pair.target, "-o", output, *OPTIONS, "--home", folder / "home")
     assert run.wait() == 0, (run.events[-3:], run.stderr)
-    return Finished(folder / "home", output, run)
+    return Finished(folder / "home", output, run, artifacts(folder / "home"))

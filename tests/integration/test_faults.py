@@ -47,7 +47,7 @@ def test_killing_each_process_in_turn_changes_nothing(
     assert sorted(killed) == sorted((*SERVICES, "gateway"))
     for victim in killed:
         assert f"{victim} was killed by signal 9; started again, finished work is kept" in run.messages
-    expected, found = artifacts(undisturbed.home), artifacts(home)
+    expected, found = undisturbed.made, artifacts(home)
     assert found.keys() == expected.keys()
     # training alone may differ in its last bits, and with it what comes of it
     trained_from = {"performer", "rendered_shard", "video", "result_poses", "evaluation"}
@@ -119,9 +119,9 @@ def test_a_damaged_object_is_found_and_made_anew(undisturbed: Finished, pair: Sy
     run = Run(pair.source, pair.target, "-o", tmp_path / "out.mp4", *OPTIONS, "--home", home)
     assert run.wait() == 0, run.events[-3:]
     assert any("was damaged and was made anew" in warning for warning in run.result["warnings"])
-    assert artifacts(home).keys() == artifacts(undisturbed.home).keys()
+    assert artifacts(home).keys() == undisturbed.made.keys()
     for kind in ("matte_shard", "frame_shard", "plate"):
-        for name, objects in artifacts(undisturbed.home).items():
+        for name, objects in undisturbed.made.items():
             if name.startswith(f"{kind}/"):
                 assert artifacts(home)[name] == objects
 
@@ -154,4 +154,4 @@ def test_a_full_disk_is_said_plainly_and_freeing_it_is_enough(
     subprocess.run(["mount", "-o", "remount,size=400m", str(small_disk)], check=True)
     again = Run(*arguments)
     assert again.wait() == 0, again.events[-3:]
-    assert artifacts(small_disk / "home").keys() == artifacts(undisturbed.home).keys()
+    assert artifacts(small_disk / "home").keys() == undisturbed.made.keys()
