@@ -18,6 +18,7 @@ async def test_the_last_caller_who_leaves_stops_the_work(artifacts: Artifacts) -
     async with runner_of(artifacts) as runner:
         callers = [asyncio.create_task(runner.result(RECIPE, gate)) for _ in range(2)]
         await gate.reached()
+        await until(lambda: len(runner._flights[RECIPE.key].listeners) == len(callers))
         callers[0].cancel()
         await asyncio.wait([callers[0]])
         assert not runner._flights[RECIPE.key].job.stopped
