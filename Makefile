@@ -8,7 +8,7 @@ PROTOS := $(wildcard proto/understudy/v1/*.proto)
 GENERATED := proto/gen/.generated
 SERVICES := downloader pose segmentation normalization trainer renderer gateway
 IMAGES := $(SERVICES) store-setup minio
-unexport PYTHONDONTWRITEBYTECODE  # else each of a dozen processes compiles its packages at every start
+unexport PYTHONDONTWRITEBYTECODE  # else every process compiles its packages at every start
 COMPILE := uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --no-header
 
 .PHONY: help setup proto demo test test-containers test-k8s lint bench bench-fidelity bench-train bench-render images lock clean

@@ -115,7 +115,7 @@ class Renderer:
         self._choice = runtime
         self._cache_dir = cache_dir or Path(tempfile.gettempdir()) / "understudy-cache"
         self._lock = threading.Lock()
-        # One thread: windows are not made at once, not even those that a request left which ended early.
+        # One thread: batches are made one after the other, also those that a request which ended early has left.
         self._ahead = ThreadPoolExecutor(1, thread_name_prefix="windows")
         self._runtime: Runtime | None = None
         self._ready: tuple[tuple[ArtifactRef, ArtifactRef], _Stage] | None = None
@@ -201,8 +201,8 @@ class Renderer:
                 job.progress(done, len(asked), "frames")
 
     def _made_ahead(self, windows: Windows, poses: NDArray[np.int64], job: Job) -> Iterator[tuple[int, Window]]:
-        """(pose, its window) of these poses in order. While one batch is laid over its background and compressed, which
-        takes one processor, the next is made. Batches begin at the first pose, which makes them repeatable.
+        """(pose, its window) of these poses in order. While one batch is laid over its background and compressed, the
+        next is made. Batches begin at the first pose, which makes them repeatable.
         """
         batches = [poses[begin : begin + windows.batch] for begin in range(0, len(poses), windows.batch)]
         coming = self._ahead.submit(windows, batches[0])
