@@ -125,19 +125,21 @@ class CompositeWindows:
         threads: int,
         side: int,
         runtime: Runtime,
+        draft_share: float = 0.0,
     ) -> None:
         self._generator = WindowGenerator(model_path, window.width, window.height, runtime)
         self._poses = HeldPoses(window, track)
         self._draft = DraftWindows(references, window, track, threads, side)
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="detail")
-        self._side = side
+        self._side, self._draft_share = side, draft_share
         self.factor = self._draft.factor
 
     def __call__(self, frames: NDArray[np.int64]) -> Floats:
         """See Windows."""
         drafts = self._draft(frames)
         windows = self._generator(self._poses[frames])
-        return np.stack(list(self._pool.map(add_detail, windows, drafts, repeat(self._side))))
+        sides, shares = repeat(self._side), repeat(self._draft_share)
+        return np.stack(list(self._pool.map(add_detail, windows, drafts, sides, shares)))
 
 
 def open_windows(
@@ -155,7 +157,8 @@ def open_windows(
     family = config["family"]
     if family == "composite":
         model, references = performer.local_path("generator.onnx"), open_references(performer)
-        return CompositeWindows(model, references, window, track, threads, config["resolution"], runtime)
+        side, share = config["resolution"], config.get("draft_share", 0.0)
+        return CompositeWindows(model, references, window, track, threads, side, runtime, share)
     if family == "pix2pixhd":
         return ContinuingWindows(performer.local_path("generator.onnx"), window, track, runtime)
     if family == "draft":

@@ -1,63 +1,103 @@
-"""How good a performer is while it trains, on frames held out: what is measured, and when that is good enough."""
+"""How good a performer is while it trains, and what is chosen by that: when to stop, how much of a draft to show."""
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+from functools import lru_cache, partial
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from services.common.puppet import References, add_detail
-from services.trainer.data import Split
+from services.common.tracks import CameraPath
+from services.trainer.data import Picture, Split, StudyFrame
 from services.trainer.draft import draft_windows
 from services.trainer.evaluation import Window, evaluate, nearest_window
 from services.trainer.families import paints_everything
 from services.trainer.performer import DRAFT, GENERATED, NEAREST
-from services.trainer.study import Study
 from services.trainer.training import Training
 
-# Frames that are looked at each time, evenly over those held out: more would cost more than they tell.
-_FRAMES = 24
+# Frames that are looked at each time, evenly over those held out: more would cost more than they tell. Fewer than the
+# latter are no ground for a choice.
+_FRAMES, _LEAST_FRAMES = 24, 4
+# How much of the coarse picture may be the draft's (services/trainer/README.md), and by how much the SSIM inside the
+# person must be better than with less of it: a network is steadier than a draft.
+_SHARES = (0.0, 0.5, 1.0)
+_LEAST_GAIN = 0.003
 
 
-def judged(training: Training, split: Split, references: References) -> dict[str, Window]:
-    """What is measured on the held-out frames: the performer, the nearest training frame, and a draft."""
-    data, side = training.data, training.data.resolution
-    keypoints = split.window.keypoints(split.track)
-    drafted = draft_windows(references, split)
+class Studied(Protocol):
+    """What is needed of a target's study. some: the frames asked for, as far as they can be read."""
 
-    painted = training.player(keypoints)
+    @property
+    def camera(self) -> CameraPath: ...
+    @property
+    def plate(self) -> Picture: ...
+    @property
+    def some(self) -> Callable[[list[int]], Iterable[StudyFrame]]: ...
 
-    def detailed(frame: int) -> NDArray[np.float32]:
-        return add_detail(painted(frame), drafted(frame), side)
 
-    return {
-        GENERATED: painted if paints_everything(training.config) else detailed,
-        NEAREST: lambda frame: nearest_window(data, keypoints[frame]),
-        DRAFT: drafted,
-    }
+@dataclass(frozen=True)
+class Choice:
+    """draft_share: of the coarse picture, 0..1. person_ssim: with it, -1..1; nan where there is no frame to tell."""
+
+    draft_share: float
+    person_ssim: float
 
 
 class Gauge:
-    """Whether a training has reached its `quality_target`: the SSIM inside the person of what would be delivered now.
+    """What a training would deliver now, on some of the frames held out.
 
-    A function of the weights alone, so that a run which is repeated, or goes on, ends where it ended. window: what
-    would be delivered, one of `judged`.
+    A function of the weights alone, so that a run which is repeated, or goes on, ends where it ended.
     """
 
-    def __init__(self, training: Training, study: Study, split: Split, window: Window) -> None:
-        self._training, self._study, self._window = training, study, window
-        chosen = np.linspace(0, len(split.heldout) - 1, min(len(split.heldout), _FRAMES)).round().astype(int)
+    def __init__(self, training: Training, study: Studied, split: Split, references: References) -> None:
+        self._training, self._study, self._whole = training, study, split
+        self._drafted = draft_windows(references, split)
+        count = len(split.heldout)
+        several = count >= _LEAST_FRAMES and not paints_everything(training.config)
+        self._shares = _SHARES if several else _SHARES[:1]
+        chosen = np.linspace(0, count - 1, min(count, _FRAMES)).round().astype(int)
         self._split = replace(split, heldout=split.heldout[chosen])
 
     def reached(self) -> bool:
-        """Measures, unless the run has no target."""
+        """Whether what it would deliver has the run's `quality_target`; not measured when there is none."""
         target = self._training.config.quality_target
-        return target > 0.0 and self.measure() >= target
+        return target > 0.0 and self.choose().person_ssim >= target
 
-    def measure(self) -> float:
-        """SSIM inside the person, -1..1; nan when there is no frame to measure it on."""
+    def choose(self) -> Choice:
+        """How much of a draft to show, and how good that is."""
         split, study = self._split, self._study
+        performers = {f"{share:g}": window for share, window in self._performed(self._shares).items()}
         frames = study.some(split.heldout.tolist())
-        found = evaluate({GENERATED: self._window}, split, study.camera, study.plate, frames, lambda: None)
-        return found.metrics[GENERATED].get("person_ssim", float("nan"))
+        found = evaluate(performers, split, study.camera, study.plate, frames, lambda: None).metrics
+        best = Choice(0.0, found["0"].get("person_ssim", float("nan")))
+        for share in self._shares[1:]:
+            ssim = found[f"{share:g}"].get("person_ssim", float("nan"))
+            if ssim >= best.person_ssim + _LEAST_GAIN:
+                best = Choice(share, ssim)
+        return best
+
+    def judged(self, draft_share: float) -> dict[str, Window]:
+        """What is measured on the frames held out: the performer, the nearest training frame, and a draft."""
+        data, keypoints = self._training.data, self._whole.window.keypoints(self._whole.track)
+        return {
+            GENERATED: self._performed([draft_share])[draft_share],
+            NEAREST: lambda frame: nearest_window(data, keypoints[frame]),
+            DRAFT: self._drafted,
+        }
+
+    def _performed(self, shares: Sequence[float]) -> dict[float, Window]:
+        """By the weights of now."""
+        training, side = self._training, self._training.data.resolution
+        # One frame after the other, each with all shares: the network and the draft are asked once.
+        painted = lru_cache(1)(training.player(self._whole.window.keypoints(self._whole.track)))
+        if paints_everything(training.config):
+            return dict.fromkeys(shares, painted)
+
+        def detailed(share: float, frame: int) -> NDArray[np.float32]:
+            return add_detail(painted(frame), self._drafted(frame), side, share)
+
+        return {share: partial(detailed, share) for share in shares}

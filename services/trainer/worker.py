@@ -27,16 +27,16 @@ from services.trainer.evaluation import Evaluation, evaluate
 from services.trainer.export import export_onnx
 from services.trainer.families import begin_training, paints_everything
 from services.trainer.heldout import hold_out
-from services.trainer.performer import GENERATED, find_shadow, jpeg, performer_facts, write_performer
+from services.trainer.performer import find_shadow, jpeg, performer_facts, write_performer
 from services.trainer.presets import Config, RunConfig, usual_preset
-from services.trainer.quality import Gauge, judged
+from services.trainer.quality import Choice, Gauge
 from services.trainer.study import Study, StudyRefs
 from services.trainer.training import Hooks, Losses, Training, train
 
 _log = logger(__name__)
 
 # Raised whenever the same request would now give another performer.
-VERSION = 7
+VERSION = 8
 
 
 @dataclass(frozen=True)
@@ -114,16 +114,18 @@ class Trainer:
             train(training, Hooks(job.check, _nothing, _nothing, _nothing))
             return {}
         references = read_references(split, study.camera, DraftConfig.references, study.some)
-        performers = judged(training, split, references)
-        self._run(training, scratch, job, Gauge(training, study, split, performers[GENERATED]))
+        gauge = Gauge(training, study, split, references)
+        self._run(training, scratch, job, gauge)
         job.progress(training.step, training.step, "iterations", "measuring it on the frames held out")
-        frames = study.frames(*split.heldout_range)
+        choice = gauge.choose()
+        _log.info("draft's share chosen", draft_share=choice.draft_share, person_ssim=round(choice.person_ssim, 4))
+        performers, frames = gauge.judged(choice.draft_share), study.frames(*split.heldout_range)
         evaluation = evaluate(performers, split, study.camera, study.plate, frames, job.check)
         job.progress(training.step, training.step, "iterations", "exporting it")
         if not paints_everything(config):
             put_references(writer, references)
-        _export(training, study, split, evaluation, writer)
-        return _facts(training, study, split, evaluation)
+        _export(training, study, split, evaluation, writer, choice)
+        return _facts(training, study, split, evaluation, choice)
 
     def hold_out(self, performer: ArtifactRef, refs: StudyRefs, job: Job, writer: ArtifactWriter) -> Facts:
         """See `services.trainer.heldout`."""
@@ -200,7 +202,9 @@ def _read(study: Study, split: Split, config: Config, job: Job) -> TrainingSet:
     return load_training_set(split, study.camera, study.plate, study.frames(first, last), seen)
 
 
-def _export(training: Training, study: Study, split: Split, evaluation: Evaluation, writer: ArtifactWriter) -> None:
+def _export(
+    training: Training, study: Study, split: Split, evaluation: Evaluation, writer: ArtifactWriter, choice: Choice
+) -> None:
     config = training.config
     generator = training.performer
     weights = {name: value.cpu().contiguous() for name, value in sorted(generator.state_dict().items())}
@@ -212,11 +216,12 @@ def _export(training: Training, study: Study, split: Split, evaluation: Evaluati
         "resolution": config.resolution,
         "multiple": config.generator.multiple,
         "generator": config.generator.to_json(),
+        "draft_share": choice.draft_share,
         "centre": split.window.centre.tolist() if paints_everything(config) else None,
     }, None if paints_everything(config) else find_shadow(study, split))  # fmt: skip
 
 
-def _facts(training: Training, study: Study, split: Split, evaluation: Evaluation) -> Facts:
+def _facts(training: Training, study: Study, split: Split, evaluation: Evaluation, choice: Choice) -> Facts:
     config = training.config
     return performer_facts(study, split, evaluation, {
         "preset": config.preset,
@@ -225,11 +230,11 @@ def _facts(training: Training, study: Study, split: Split, evaluation: Evaluatio
         "iterations": training.step,
         "training_frames": len(training.data),
         "parameter_count": sum(parameter.numel() for parameter in training.performer.parameters()),
-    }, _warnings_of_target(training, evaluation))  # fmt: skip
+    }, _warnings_of_target(training, choice))  # fmt: skip
 
 
-def _warnings_of_target(training: Training, evaluation: Evaluation) -> list[str]:
-    config, found = training.config, evaluation.metrics.get(GENERATED, {}).get("person_ssim", 0.0)
+def _warnings_of_target(training: Training, choice: Choice) -> list[str]:
+    config, found = training.config, choice.person_ssim
     if not config.quality_target or training.step < config.iterations or found >= config.quality_target:
         return []
     return [

@@ -35,7 +35,11 @@ _COLUMNS = {
     "person_ssim": "person-SSIM", "person_psnr_db": "person-PSNR", "sharpness": "sharpness", "flicker": "flicker",
     "person_cvvdp_jod": "ColorVideoVDP, JOD",
 }  # fmt: skip
-_RATES = ("images_per_second", "frames_per_second")
+_RATES = {
+    "images_per_second": "trained images/s", "frames_per_second": "rendered frames/s",
+    "small_per_second": "of the network's size, frames/s",
+    "torch_per_second": "network by torch in float32, frames/s",
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -105,11 +109,11 @@ def compare(clip: Path, frames: int, rows: Sequence[Wanted], seeds: int, book: B
 
 def table(clip: Path, rows: Sequence[Wanted], seeds: int, book: Book) -> str:
     """Markdown; medians over the seeds."""
-    head = [clip.name, "iterations x images", *_COLUMNS.values(), "trained images/s", "rendered frames/s"]
+    head = [clip.name, "iterations x images", *_COLUMNS.values(), *_RATES.values()]
     lines = [" | ".join(head), " | ".join("---" for _ in head)]
     done = {each: [row for seed in range(seeds) if (row := book.find(clip, each, seed))] for each in rows}
     first = done[rows[0]]
-    lines += [" | ".join([name, "", *_measures(first, name), "", ""]) for name in ("nearest", "draft")]
+    lines += [" | ".join([name, "", *_measures(first, name), *("" for _ in _RATES)]) for name in ("nearest", "draft")]
     for each, trained in done.items():
         size = f"{statistics.median(row.iterations for row in trained):.0f} x {trained[0].images}"
         rates = [f"{statistics.median(getattr(row, rate) for row in trained):.1f}" for rate in _RATES]

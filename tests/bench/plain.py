@@ -56,7 +56,7 @@ from services.trainer.evaluation import evaluate
 from services.trainer.export import export_onnx
 from services.trainer.families import begin_training
 from services.trainer.presets import training_config
-from services.trainer.quality import judged
+from services.trainer.quality import Gauge
 from services.trainer.training import Hooks, train
 from tests.bench.frames import DecodedFrames, GrayFrames, SampledFrames, decode, rgb
 from tests.bench.stages import Run, Work
@@ -126,9 +126,9 @@ class PlainScript:
 
     def run(self) -> Run:
         study = self.study()
-        split, references = self._train(study)
+        split, references, share = self._train(study)
         driven = self._normalize(study.track, study.camera)
-        pictures = self._render(driven, split.window, references, study.plate)
+        pictures = self._render(driven, split.window, references, share, study.plate)
         self._encode(driven, pictures)
         return self._run
 
@@ -180,7 +180,7 @@ class PlainScript:
             people = [list(found.keypoints) for found in poses]
             return build_plate(SampledFrames(self._clip, mattes, people), camera.matrices).picture
 
-    def _train(self, study: StudiedClip) -> tuple[Split, References]:
+    def _train(self, study: StudiedClip) -> tuple[Split, References, float]:
         def nothing(*_: object) -> None:
             pass
 
@@ -194,13 +194,14 @@ class PlainScript:
             train(training, Hooks(nothing, nothing, nothing, nothing))
         with self._run.timed("performer"):
             references = read_references(split, study.camera, DraftConfig.references, study.some)
-            performers = judged(training, split, references)
-            evaluate(performers, split, study.camera, study.plate, study.frames(split.heldout), nothing)
+            gauge = Gauge(training, study, split, references)
+            share = gauge.choose().draft_share
+            evaluate(gauge.judged(share), split, study.camera, study.plate, study.frames(split.heldout), nothing)
             generator = training.performer
             weights = {name: value.cpu().contiguous() for name, value in generator.state_dict().items()}
             safetensors.torch.save_file(weights, self._folder / "generator.safetensors")
             (self._folder / "generator.onnx").write_bytes(export_onnx(generator, config.resolution))
-        return split, references
+        return split, references, share
 
     def _normalize(self, track: PoseTrack, camera: CameraPath) -> PoseTrack:
         def frame(index: int) -> Image:
@@ -216,7 +217,9 @@ class PlainScript:
             (self._folder / "preview.jpg").write_bytes(encode_frame(picture))
         return driven
 
-    def _render(self, driven: PoseTrack, trained: WindowPath, references: References, plate: Image) -> list[Image]:
+    def _render(
+        self, driven: PoseTrack, trained: WindowPath, references: References, share: float, plate: Image
+    ) -> list[Image]:
         config = training_config("preview", "", 0, 0)
         shown = performed_frames(driven.valid)
         pictures: dict[int, Image] = {}
@@ -224,7 +227,7 @@ class PlainScript:
             window = follow_window(driven, trained.scale, config.resolution, config.generator.multiple)
             path = self._folder / "generator.onnx"
             threads, side = self._threads, config.resolution
-            windows = CompositeWindows(path, references, window, driven, threads, side, OpenVino(threads))
+            windows = CompositeWindows(path, references, window, driven, threads, side, OpenVino(threads), share)
             poses = np.unique(shown)
             for first in range(0, len(poses), BATCH):
                 batch = poses[first : first + BATCH]

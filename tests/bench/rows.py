@@ -5,12 +5,15 @@ A few iterations are timed, and as many as fit the time are then run, so that ea
 
 from __future__ import annotations
 
+import statistics
 import tempfile
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+import cv2
 import numpy as np
+import torch
 
 from services.common.nn.processors import available_cpus
 from services.common.puppet import References
@@ -24,14 +27,14 @@ from services.trainer.evaluation import Metrics, evaluate
 from services.trainer.export import export_onnx
 from services.trainer.families import begin_training, paints_everything
 from services.trainer.presets import Config
-from services.trainer.quality import judged
+from services.trainer.quality import Gauge
 from services.trainer.training import Hooks, Training, train
 from tests.bench.plain import PlainScript, StudiedClip
 from tests.bench.stages import Work
 from tests.bench.variants import variant
 
 _WARM_ITERATIONS, _TIMED_POINTS = 3, 20
-_RENDERED_FRAMES = 24
+_RENDERED_FRAMES, _PAINTED_FRAMES = 24, 9
 # What differences of films are judged at, whatever the clip's own, so that numbers compare.
 _FRAME_RATE = 25.0
 
@@ -41,7 +44,9 @@ class Row:
     """What one training gave.
 
     images: generated an iteration. images_per_second: trained. frames_per_second: of windows as the renderer makes
-    them. metrics: of the performer ("generated"), and in its window of the nearest training frame and of a draft.
+    them, twice as large as the network's where the film has the pixels; small_per_second: as large as the network's.
+    torch_per_second: of the network alone by torch in float32, as published code renders. metrics: of the performer
+    ("generated"), and in its window of the nearest training frame and of a draft. draft_share: chosen for it.
     """
 
     name: str
@@ -51,8 +56,11 @@ class Row:
     seconds: float
     images_per_second: float
     frames_per_second: float
+    small_per_second: float
+    torch_per_second: float
     parameters: int
     metrics: dict[str, Metrics]
+    draft_share: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -88,12 +96,16 @@ def train_row(name: str, seed: int, seconds: float, study: StudiedClip, folder: 
     train(training, Hooks(_nothing, _nothing, _nothing, _nothing))
     took = time.perf_counter() - began
     references = read_references(split, study.camera, DraftConfig.references, study.some)
-    performers, heldout = judged(training, split, references), study.frames(split.heldout)
-    found = evaluate(performers, split, study.camera, study.plate, heldout, _nothing, ColorVideoVdp(_FRAME_RATE))
+    gauge = Gauge(training, study, split, references)
+    share, heldout = gauge.choose().draft_share, study.frames(split.heldout)
+    visible = ColorVideoVdp(_FRAME_RATE)
+    found = evaluate(gauge.judged(share), split, study.camera, study.plate, heldout, _nothing, visible)
     row = Row(
         name, seed, iterations, tried.images, took, iterations * tried.images / took,
         rendered_per_second(training, split, references, folder),
-        sum(parameter.numel() for parameter in training.performer.parameters()), found.metrics,
+        rendered_per_second(training, split, reduced(references, split.window.width), folder),
+        torch_per_second(training, split),
+        sum(parameter.numel() for parameter in training.performer.parameters()), found.metrics, share,
     )  # fmt: skip
     return row, found.sheet
 
@@ -134,6 +146,29 @@ def rendered_per_second(training: Training, split: Split, references: References
     for start in range(0, len(wanted), windows.batch):
         windows(wanted[start : start + windows.batch])
     return len(wanted) / (time.perf_counter() - began)
+
+
+def reduced(references: References, side: int) -> References:
+    """The references with pictures of `side` px."""
+    if references.side == side:
+        return references
+    pictures = [cv2.resize(picture, (side, side), interpolation=cv2.INTER_AREA) for picture in references.pictures]
+    keypoints, factor = references.keypoints.copy(), side / references.side
+    keypoints[..., :2] = (keypoints[..., :2] + 0.5) * factor - 0.5
+    return References(np.stack(pictures), keypoints)
+
+
+def torch_per_second(training: Training, split: Split) -> float:
+    """Windows a second of the network alone, by torch in float32, one after the other."""
+    poses = torch.from_numpy(split.window.keypoints(split.track)[split.heldout[:_PAINTED_FRAMES]])
+    device, training.device = training.device, replace(training.device, bfloat16=False)
+    took = []
+    for pose in poses.to(device.torch)[:, None]:
+        began = time.perf_counter()
+        training.windows(pose).cpu()
+        took.append(time.perf_counter() - began)
+    training.device = device
+    return 1.0 / statistics.median(took)
 
 
 def study_clip(clip: Path, frames: int) -> StudiedClip:

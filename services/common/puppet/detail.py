@@ -8,6 +8,9 @@ then the result is sharper than the network's resolution allows.
 
 Before that the draft is bent to lie where the network sees the same things, by optical flow (DIS: Kroeger et al., ECCV
 2016): else a stripe or an eye would be seen twice, blurred where the network puts it and sharp beside it.
+
+A network that was trained for too short a time, or on too few frames, has the outline right before it has the colours
+right. For such a one the coarse part, too, may be the bent draft's, wholly or by half.
 """
 
 from __future__ import annotations
@@ -41,13 +44,14 @@ _LEAST_PX, _SLIMMEST = 48, 3
 _DULLING_PX = 1.5
 
 
-def add_detail(window: Floats, draft: Floats, side: int) -> Floats:
+def add_detail(window: Floats, draft: Floats, side: int, draft_share: float = 0.0) -> Floats:
     """The window with the draft's detail inside the person, at the draft's size.
 
     Args:
         window: float32 (H, W, 4) in 0..1, the network's colour, not multiplied by alpha, and alpha.
         draft: float32 (f H, f W, 4), the same of the same pose, by `Puppet`.
         side: the resolution that the performer was trained at, px.
+        draft_share: how much of the coarse colours is the draft's, 0..1; the rest is the network's.
 
     Returns:
         float32 (f H, f W, 4): alpha is the network's, with crisper edges.
@@ -59,7 +63,8 @@ def add_detail(window: Floats, draft: Floats, side: int) -> Floats:
     rows, columns = _about(draft, factor, side / 256.0)
     there = slice(factor * rows.start, factor * rows.stop), slice(factor * columns.start, factor * columns.stop)
     if rows.stop > rows.start:
-        detailed = _detailed(window[rows, columns], draft[there], _rgb(result[there]), side / 256.0)
+        near, colour = window[rows, columns], _rgb(result[there])
+        detailed = _detailed(near, draft[there], colour, side / 256.0, draft_share)
         result[there][..., :3] = detailed
     return result
 
@@ -89,7 +94,7 @@ def _at_least(span: slice, length: int, limit: int) -> slice:
     return slice(start, min(limit, max(span.stop, start + length)))
 
 
-def _detailed(window: Floats, draft: Floats, colour: Floats, scale: float) -> Floats:
+def _detailed(window: Floats, draft: Floats, colour: Floats, scale: float, draft_share: float) -> Floats:
     """The colours (f h, f w, 3) of a window (h, w, 4), given enlarged, with the detail of the draft (f h, f w, 4).
 
     scale: px of the window to one of 256.
@@ -98,7 +103,8 @@ def _detailed(window: Floats, draft: Floats, colour: Floats, scale: float) -> Fl
     painted = _layered(window)
     layered = _aligned(_layered(draft), painted, scale)
     # What is blurred anyway is blurred at the window's size.
-    coarse = _coarse(painted, sigma) - _GAIN * _coarse(_reduced(layered, window.shape), sigma)
+    drawn = _coarse(_reduced(layered, window.shape), sigma)
+    coarse = (1.0 - draft_share) * _coarse(painted, sigma) + (draft_share - _GAIN) * drawn
     opacity = _alpha(layered)
     alpha = np.clip(opacity, 0.0, 1.0)
     fine = np.clip(_rgb(layered) / _shown(opacity), 0.0, 1.0)

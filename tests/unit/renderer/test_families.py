@@ -8,17 +8,19 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
 
 from services.common.artifacts import Artifacts, Recipe
 from services.common.errors import DataCorrupted, InvalidOption
+from services.common.nn.generator import Generator, GeneratorConfig
 from services.common.nn.pix2pixhd import Pix2PixHD
 from services.common.nn.window import fit_window
-from services.common.puppet import enlarged
+from services.common.puppet import References, enlarged, open_references, put_references
 from services.common.stage import Job
 from services.common.store import MemoryObjectStore
 from services.common.tracks import PoseTrack
 from services.renderer.backdrop import PLATE, Backdrop
-from services.renderer.families import HeldPoses, Windows, open_windows
+from services.renderer.families import DraftWindows, HeldPoses, Windows, open_windows
 from services.renderer.runtimes.openvino import OpenVino
 from services.renderer.worker import Renderer, RenderRequest, rendered_recipe
 from services.trainer.export import export_onnx
@@ -69,6 +71,29 @@ def test_poses_are_held_where_they_mean_nothing() -> None:
     expected = enlarged(window.keypoints(track), 2)[[1, 1, 2, 3, 4, 4, 4, 7, 8, 9, 10, 10]]
     assert np.array_equal(held[frames], expected)
     assert np.array_equal(held[frames[3:6]], expected[3:6])
+
+
+def test_the_performer_says_how_much_of_the_drafts_colours_is_shown(tmp_path: Path) -> None:
+    artifacts = Artifacts(MemoryObjectStore(), tmp_path)
+    study = make_study(8)
+    registered = study.track.transformed(study.camera.matrices)
+    window = fit_window(registered, 64)
+    writer = artifacts.write(Recipe("performer", "test", 1, {}, {}))
+    writer.put_bytes("generator.onnx", export_onnx(Generator(GeneratorConfig((16, 32, 32))), 64))
+    picture = np.dstack([np.full((64, 64, 3), (250, 10, 130)), np.full((64, 64), 255)]).astype(np.uint8)
+    put_references(writer, References(picture[None], window.keypoints(registered)[:1]))
+    performer, frames = artifacts.commit(writer, {}), np.arange(4)
+
+    def shown(**share: float) -> NDArray[np.float32]:
+        config = {"family": "composite", "resolution": 64, **share}
+        return open_windows(performer, config, window, registered, 1, OpenVino(1))(frames)
+
+    before, none, half, whole = shown(), shown(draft_share=0.0), shown(draft_share=0.5), shown(draft_share=1.0)
+    assert np.array_equal(before, none)
+    assert np.array_equal(before[..., 3], whole[..., 3])
+    body = DraftWindows(open_references(performer), window, registered, 1, 64)(frames)[..., 3] > 0.99
+    off = [np.abs(each[..., :3] - picture[0, 0, :3] / 255.0)[body].mean() for each in (none, half, whole)]
+    assert off[2] < 0.05 < 0.7 * off[1] < 0.6 * off[0]
 
 
 def test_an_unknown_family_is_refused(tmp_path: Path) -> None:

@@ -1,18 +1,30 @@
-"""Training that stops when it is good enough, at the same iteration each time, or says that it never was."""
+"""Training that stops when it is good enough, at the same iteration each time, or says that it never was; and how much
+of a draft is shown."""
 
 from __future__ import annotations
 
+import json
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
+import torch
+from numpy.typing import NDArray
 
 from services.common.artifacts import Artifacts, Facts
 from services.common.errors import Cancelled, InvalidOption
 from services.common.stage import Emitted, Job, Progress
 from services.common.store import MemoryObjectStore
+from services.trainer.augment import whole_batch
+from services.trainer.composite import CompositeTraining
+from services.trainer.data import load_training_set, split_clip
+from services.trainer.device import choose_device
+from services.trainer.draft import read_references
 from services.trainer.presets import TrainingConfig, run_config, training_config, usual_preset
-from services.trainer.study import StudyRefs
+from services.trainer.quality import Gauge
+from services.trainer.study import Study, StudyRefs
 from services.trainer.worker import Trainer, TrainRequest, performer_recipe
 from tests.support.studies import store_study
 from tests.unit.trainer.figure import make_study
@@ -57,6 +69,46 @@ def test_a_target_out_of_reach_is_trained_for_to_the_end_and_told(tmp_path: Path
     facts, _ = trained(*stored(tmp_path), wanted(3, 0.99))
     assert facts["iterations"] == 3
     assert any("0.99, was not reached: SSIM 0." in warning for warning in facts["warnings"])
+
+
+class Knowing(CompositeTraining):
+    """Paints every frame, seen or not, as it was filmed, in colours that are off by `error`."""
+
+    truth: NDArray[np.float32]
+    error: float
+
+    def player(self, keypoints: NDArray[np.float32]) -> Callable[[int], NDArray[np.float32]]:
+        tint = np.array([self.error, -self.error, self.error, 0.0], np.float32)
+        return lambda frame: np.clip(self.truth[frame] + tint, 0.0, 1.0)
+
+
+@pytest.mark.parametrize(("error", "share"), [(0.0, 0.0), (0.5, 1.0)])
+def test_the_draft_shows_where_the_network_is_wrong(tmp_path: Path, error: float, share: float) -> None:
+    artifacts = Artifacts(MemoryObjectStore(), tmp_path)
+    study, config = Study(artifacts, store_study(artifacts, make_study(100))), tiny_config(1)
+    split = split_clip(study.track, study.camera, config.resolution, 100)
+    data = load_training_set(split, study.camera, study.plate, study.frames(0, 100), lambda: None)
+    all_seen = replace(split, training=np.arange(100))
+    whole = load_training_set(all_seen, study.camera, study.plate, study.frames(0, 100), lambda: None)
+    batch = whole_batch(whole, torch.arange(100))
+    training = Knowing(config, data, choose_device("cpu"))
+    training.truth = torch.cat([batch.frame, batch.matte], 1).permute(0, 2, 3, 1).numpy()
+    training.error = error
+    gauge = Gauge(training, study, split, read_references(split, study.camera, 72, study.some))
+    assert gauge.choose().draft_share == share
+    few = replace(split, heldout=split.heldout[:3])
+    undecided = Gauge(training, study, few, read_references(few, study.camera, 72, study.some)).choose()
+    assert undecided.draft_share == 0.0
+
+
+def test_a_performer_says_how_much_of_the_draft_it_shows(tmp_path: Path) -> None:
+    artifacts = Artifacts(MemoryObjectStore(), tmp_path)
+    request = TrainRequest(store_study(artifacts, make_study(100)), tiny_config(40))
+    writer = artifacts.write(performer_recipe(request))
+    facts = Trainer(artifacts, "cpu").train(request, Job(), writer)
+    performer = artifacts.commit(writer, facts)
+    # So soon the network knows where the figure is, and not yet its colours.
+    assert json.loads(performer.read_bytes("config.json"))["draft_share"] == 1.0
 
 
 def test_the_usual_preset_is_what_the_machine_does_in_minutes() -> None:

@@ -42,6 +42,15 @@ def test_the_same_picture_stays_nearly_the_same_and_coarse_differences_do_not_co
     assert np.abs(changed - picture)[picture[..., 3] > 0.5][:, :3].max() < 0.03
 
 
+def test_coarse_colours_are_the_drafts_by_its_share() -> None:
+    painted, draft = (_figure(np.full((SIDE, SIDE, 3), brightness, np.float32)) for brightness in (0.3, 0.7))
+    middle = (slice(50, 78), slice(50, 78), slice(0, 3))
+    for share, brightness in ((0.0, 0.3), (0.5, 0.5), (1.0, 0.7)):
+        result = add_detail(painted, draft, 256, share)
+        assert np.abs(result[middle] - brightness).max() < 0.01
+        assert np.array_equal(result[..., 3], add_detail(painted, draft, 256)[..., 3])
+
+
 def test_the_outline_is_no_detail() -> None:
     flat = _figure(np.full((SIDE, SIDE, 3), 0.8, np.float32))
     result = add_detail(flat, flat, 256)
