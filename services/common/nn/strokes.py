@@ -92,6 +92,7 @@ def _channels() -> tuple[Channel, ...]:
 CHANNELS: tuple[Channel, ...] = _channels()
 
 KEYPOINTS = 133
+_LEAST_EXPONENT = -30.0
 
 
 class Strokes(nn.Module):
@@ -162,4 +163,5 @@ class Strokes(nn.Module):
             if size > 1:
                 block = block.view(block.shape[0], count, size, *block.shape[2:]).amax(dim=2)
             merged.append(block)
-        return torch.cat(merged, dim=1)[:, self.restore].exp()
+        # Far from a stroke the value would be less than what a float can hold, which processors compute slowly.
+        return torch.cat(merged, dim=1)[:, self.restore].clamp_min(_LEAST_EXPONENT).exp()
