@@ -2,7 +2,7 @@
 
 A stroke is a line segment between two points, each the mean of one or two keypoints (the neck is the mean of both
 shoulders). The strokes of one channel are merged by their maximum. A channel's value at distance d px from a stroke is
-`confidence * exp(-d^2 / (2 sigma^2))`, never less than 1e-13: anti-aliased, differentiable in the keypoints, and smooth enough to carry the
+`confidence * exp(-d^2 / (2 sigma^2))`: anti-aliased, differentiable in the keypoints, and smooth enough to carry the
 position to a fraction of a pixel even when drawn at half the picture's resolution.
 
 Left and right limbs have channels of their own, so that the network need not guess which leg is in front.
