@@ -41,7 +41,7 @@ class Studied(Protocol):
 
 @dataclass(frozen=True)
 class Choice:
-    """draft_share: of the coarse picture, 0..1. person_ssim: with it, -1..1; nan where there is no frame to tell."""
+    """draft_share: of the coarse picture, 0..1. person_ssim: with it, -1..1; nan where it was not measured."""
 
     draft_share: float
     person_ssim: float
@@ -67,12 +67,14 @@ class Gauge:
         target = self._training.config.quality_target
         return target > 0.0 and self.choose().person_ssim >= target
 
-    def choose(self) -> Choice:
-        """How much of a draft to show, and how good that is."""
+    def choose(self, check: Callable[[], None] = lambda: None) -> Choice:
+        """How much of a draft to show, and how good that is. check: called after each frame; may raise to stop."""
         split, study = self._split, self._study
+        if len(self._shares) == 1 and not self._training.config.quality_target:
+            return Choice(0.0, float("nan"))
         performers = {f"{share:g}": window for share, window in self._performed(self._shares).items()}
         frames = study.some(split.heldout.tolist())
-        found = evaluate(performers, split, study.camera, study.plate, frames, lambda: None).metrics
+        found = evaluate(performers, split, study.camera, study.plate, frames, check).metrics
         best = Choice(0.0, found["0"].get("person_ssim", float("nan")))
         for share in self._shares[1:]:
             ssim = found[f"{share:g}"].get("person_ssim", float("nan"))

@@ -117,8 +117,9 @@ class Trainer:
         gauge = Gauge(training, study, split, references)
         self._run(training, scratch, job, gauge)
         job.progress(training.step, training.step, "iterations", "measuring it on the frames held out")
-        choice = gauge.choose()
-        _log.info("draft's share chosen", draft_share=choice.draft_share, person_ssim=round(choice.person_ssim, 4))
+        choice = gauge.choose(job.check)
+        if choice.draft_share:
+            _log.info("coarse colours are the draft's too", share=choice.draft_share, person_ssim=choice.person_ssim)
         performers, frames = gauge.judged(choice.draft_share), study.frames(*split.heldout_range)
         evaluation = evaluate(performers, split, study.camera, study.plate, frames, job.check)
         job.progress(training.step, training.step, "iterations", "exporting it")

@@ -16,7 +16,7 @@ import numpy as np
 import torch
 
 from services.common.nn.processors import available_cpus
-from services.common.puppet import References
+from services.common.puppet import References, enlarged
 from services.renderer.families import CompositeWindows, ContinuingWindows, Windows
 from services.renderer.runtimes.openvino import OpenVino
 from services.trainer.colorvideovdp import ColorVideoVdp
@@ -100,11 +100,12 @@ def train_row(name: str, seed: int, seconds: float, study: StudiedClip, folder: 
     share, heldout = gauge.choose().draft_share, study.frames(split.heldout)
     visible = ColorVideoVdp(_FRAME_RATE)
     found = evaluate(gauge.judged(share), split, study.camera, study.plate, heldout, _nothing, visible)
+    delivered = small = rendered_per_second(training, split, references, folder)
+    if not paints_everything(training.config) and references.side != split.window.width:
+        small = rendered_per_second(training, split, reduced(references, split.window.width), folder)
     row = Row(
         name, seed, iterations, tried.images, took, iterations * tried.images / took,
-        rendered_per_second(training, split, references, folder),
-        rendered_per_second(training, split, reduced(references, split.window.width), folder),
-        torch_per_second(training, split),
+        delivered, small, torch_per_second(training, split),
         sum(parameter.numel() for parameter in training.performer.parameters()), found.metrics, share,
     )  # fmt: skip
     return row, found.sheet
@@ -150,12 +151,8 @@ def rendered_per_second(training: Training, split: Split, references: References
 
 def reduced(references: References, side: int) -> References:
     """The references with pictures of `side` px."""
-    if references.side == side:
-        return references
     pictures = [cv2.resize(picture, (side, side), interpolation=cv2.INTER_AREA) for picture in references.pictures]
-    keypoints, factor = references.keypoints.copy(), side / references.side
-    keypoints[..., :2] = (keypoints[..., :2] + 0.5) * factor - 0.5
-    return References(np.stack(pictures), keypoints)
+    return References(np.stack(pictures), enlarged(references.keypoints, side / references.side))
 
 
 def torch_per_second(training: Training, split: Split) -> float:

@@ -57,8 +57,8 @@ class References:
         return int(self.pictures.shape[1])
 
 
-def enlarged(keypoints: Floats, factor: int) -> Floats:
-    """Keypoints (..., 3) of a picture, in px of the same picture `factor` times as large."""
+def enlarged(keypoints: Floats, factor: float) -> Floats:
+    """Keypoints (..., 3) of a picture, in px of the same picture `factor` times as large (or small, below 1)."""
     moved = keypoints.copy()
     moved[..., :2] = (moved[..., :2] + 0.5) * factor - 0.5
     return moved

@@ -22,13 +22,14 @@ from services.trainer.composite import CompositeTraining
 from services.trainer.data import load_training_set, split_clip
 from services.trainer.device import choose_device
 from services.trainer.draft import read_references
+from services.trainer.pix2pixhd import AnchorTraining
 from services.trainer.presets import TrainingConfig, run_config, training_config, usual_preset
 from services.trainer.quality import Gauge
 from services.trainer.study import Study, StudyRefs
 from services.trainer.worker import Trainer, TrainRequest, performer_recipe
 from tests.support.studies import store_study
 from tests.unit.trainer.figure import make_study
-from tests.unit.trainer.test_training import tiny_config
+from tests.unit.trainer.test_training import tiny_anchor, tiny_config
 
 
 def stored(folder: Path) -> tuple[Artifacts, StudyRefs]:
@@ -99,6 +100,28 @@ def test_the_draft_shows_where_the_network_is_wrong(tmp_path: Path, error: float
     few = replace(split, heldout=split.heldout[:3])
     undecided = Gauge(training, study, few, read_references(few, study.camera, 72, study.some)).choose()
     assert undecided.draft_share == 0.0
+
+
+class Unasked(AnchorTraining):
+    """Of which no picture may be asked."""
+
+    def player(self, keypoints: NDArray[np.float32]) -> Callable[[int], NDArray[np.float32]]:
+        def play(frame: int) -> NDArray[np.float32]:
+            raise AssertionError(f"frame {frame} was asked for")
+
+        return play
+
+
+def test_where_nothing_is_to_choose_nothing_is_measured(tmp_path: Path) -> None:
+    artifacts = Artifacts(MemoryObjectStore(), tmp_path)
+    study, config = Study(artifacts, store_study(artifacts, make_study(36))), tiny_anchor(1)
+    split = split_clip(study.track, study.camera, config.resolution, 100, still=True)
+    data = load_training_set(split, study.camera, study.plate, study.frames(0, 36), lambda: None)
+    gauge = Gauge(
+        Unasked(config, data, choose_device("cpu")), study, split, read_references(split, study.camera, 4, study.some)
+    )
+    assert gauge.choose().draft_share == 0.0
+    assert not gauge.reached()
 
 
 def test_a_performer_says_how_much_of_the_draft_it_shows(tmp_path: Path) -> None:
