@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from services.common.artifacts import Artifact
 from services.common.errors import DataCorrupted
 from services.common.nn.window import LEAD, WindowPath
-from services.common.puppet import Puppet, References, add_detail, enlarged, open_references
+from services.common.puppet import NO_SHARE, DraftShare, Puppet, References, add_detail, enlarged, open_references
 from services.common.tracks import PoseTrack
 from services.renderer.generator import BATCH, WindowGenerator
 from services.renderer.runtimes.base import Runtime
@@ -125,20 +125,20 @@ class CompositeWindows:
         threads: int,
         side: int,
         runtime: Runtime,
-        draft_share: float = 0.0,
+        share: DraftShare = NO_SHARE,
     ) -> None:
         self._generator = WindowGenerator(model_path, window.width, window.height, runtime)
         self._poses = HeldPoses(window, track)
         self._draft = DraftWindows(references, window, track, threads, side)
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="detail")
-        self._side, self._draft_share = side, draft_share
+        self._side, self._share = side, share
         self.factor = self._draft.factor
 
     def __call__(self, frames: NDArray[np.int64]) -> Floats:
         """See Windows."""
         drafts = self._draft(frames)
         windows = self._generator(self._poses[frames])
-        sides, shares = repeat(self._side), repeat(self._draft_share)
+        sides, shares = repeat(self._side), repeat(self._share)
         return np.stack(list(self._pool.map(add_detail, windows, drafts, sides, shares)))
 
 
@@ -157,7 +157,9 @@ def open_windows(
     family = config["family"]
     if family == "composite":
         model, references = performer.local_path("generator.onnx"), open_references(performer)
-        side, share = config["resolution"], config.get("draft_share", 0.0)
+        side, share = config["resolution"], DraftShare(config.get("draft_share", 0.0), config.get("draft_outline", 0.0))
+        if share.outline == 1.0:
+            return DraftWindows(references, window, track, threads, side)
         return CompositeWindows(model, references, window, track, threads, side, runtime, share)
     if family == "pix2pixhd":
         return ContinuingWindows(performer.local_path("generator.onnx"), window, track, runtime)

@@ -10,7 +10,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from services.common.puppet import References, add_detail
+from services.common.puppet import NO_SHARE, DraftShare, References, add_detail
 from services.common.tracks import CameraPath
 from services.trainer.data import Picture, Split, StudyFrame
 from services.trainer.draft import draft_windows
@@ -22,9 +22,9 @@ from services.trainer.training import Training
 # Frames that are looked at each time, evenly over those held out: more would cost more than they tell. Fewer than the
 # latter are no ground for a choice.
 _FRAMES, _LEAST_FRAMES = 24, 4
-# How much of the coarse picture may be the draft's (services/trainer/README.md), and by how much the SSIM inside the
-# person must be better than with less of it: a network is steadier than a draft.
-_SHARES = (0.0, 0.5, 1.0)
+# How much of the picture may be the draft's (services/trainer/README.md), and by how much the SSIM inside the person
+# must be better than with less of it: a network is steadier than a draft.
+_SHARES = (NO_SHARE, DraftShare(0.5), DraftShare(1.0), DraftShare(1.0, 0.5), DraftShare(1.0, 1.0))
 _LEAST_GAIN = 0.003
 
 
@@ -41,9 +41,9 @@ class Studied(Protocol):
 
 @dataclass(frozen=True)
 class Choice:
-    """draft_share: of the coarse picture, 0..1. person_ssim: with it, -1..1; nan where it was not measured."""
+    """share: of the draft. person_ssim: with it, -1..1; nan where it was not measured."""
 
-    draft_share: float
+    share: DraftShare
     person_ssim: float
 
 
@@ -71,27 +71,27 @@ class Gauge:
         """How much of a draft to show, and how good that is. check: called after each frame; may raise to stop."""
         split, study = self._split, self._study
         if len(self._shares) == 1 and not self._training.config.quality_target:
-            return Choice(0.0, float("nan"))
-        performers = {f"{share:g}": window for share, window in self._performed(self._shares).items()}
+            return Choice(NO_SHARE, float("nan"))
+        performers = {str(share): window for share, window in self._performed(self._shares).items()}
         frames = study.some(split.heldout.tolist())
         found = evaluate(performers, split, study.camera, study.plate, frames, check).metrics
-        best = Choice(0.0, found["0"].get("person_ssim", float("nan")))
+        best = Choice(NO_SHARE, found[str(NO_SHARE)].get("person_ssim", float("nan")))
         for share in self._shares[1:]:
-            ssim = found[f"{share:g}"].get("person_ssim", float("nan"))
+            ssim = found[str(share)].get("person_ssim", float("nan"))
             if ssim >= best.person_ssim + _LEAST_GAIN:
                 best = Choice(share, ssim)
         return best
 
-    def judged(self, draft_share: float) -> dict[str, Window]:
+    def judged(self, share: DraftShare) -> dict[str, Window]:
         """What is measured on the frames held out: the performer, the nearest training frame, and a draft."""
         data, keypoints = self._training.data, self._whole.window.keypoints(self._whole.track)
         return {
-            GENERATED: self._performed([draft_share])[draft_share],
+            GENERATED: self._performed([share])[share],
             NEAREST: lambda frame: nearest_window(data, keypoints[frame]),
             DRAFT: self._drafted,
         }
 
-    def _performed(self, shares: Sequence[float]) -> dict[float, Window]:
+    def _performed(self, shares: Sequence[DraftShare]) -> dict[DraftShare, Window]:
         """By the weights of now."""
         training, side = self._training, self._training.data.resolution
         # One frame after the other, each with all shares: the network and the draft are asked once.
@@ -99,7 +99,7 @@ class Gauge:
         if paints_everything(training.config):
             return dict.fromkeys(shares, painted)
 
-        def detailed(share: float, frame: int) -> NDArray[np.float32]:
+        def detailed(share: DraftShare, frame: int) -> NDArray[np.float32]:
             return add_detail(painted(frame), self._drafted(frame), side, share)
 
         return {share: partial(detailed, share) for share in shares}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 import numpy as np
 import safetensors.torch
@@ -14,7 +14,7 @@ from torch import Tensor
 
 from services.common.artifacts import Artifact, ArtifactRef, Artifacts, ArtifactWriter, Facts, Recipe, Scratch
 from services.common.errors import InvalidOption
-from services.common.puppet import put_references
+from services.common.puppet import NO_SHARE, put_references
 from services.common.stage import Job
 from services.common.telemetry import logger
 from services.trainer.augment import whole_batch
@@ -36,7 +36,7 @@ from services.trainer.training import Hooks, Losses, Training, train
 _log = logger(__name__)
 
 # Raised whenever the same request would now give another performer.
-VERSION = 8
+VERSION = 9
 
 
 @dataclass(frozen=True)
@@ -118,9 +118,9 @@ class Trainer:
         self._run(training, scratch, job, gauge)
         job.progress(training.step, training.step, "iterations", "measuring it on the frames held out")
         choice = gauge.choose(job.check)
-        if choice.draft_share:
-            _log.info("coarse colours are the draft's too", share=choice.draft_share, person_ssim=choice.person_ssim)
-        performers, frames = gauge.judged(choice.draft_share), study.frames(*split.heldout_range)
+        if choice.share != NO_SHARE:
+            _log.info("part of the picture is the draft's", person_ssim=choice.person_ssim, **asdict(choice.share))
+        performers, frames = gauge.judged(choice.share), study.frames(*split.heldout_range)
         evaluation = evaluate(performers, split, study.camera, study.plate, frames, job.check)
         job.progress(training.step, training.step, "iterations", "exporting it")
         if not paints_everything(config):
@@ -217,7 +217,8 @@ def _export(
         "resolution": config.resolution,
         "multiple": config.generator.multiple,
         "generator": config.generator.to_json(),
-        "draft_share": choice.draft_share,
+        "draft_share": choice.share.colours,
+        "draft_outline": choice.share.outline,
         "centre": split.window.centre.tolist() if paints_everything(config) else None,
     }, None if paints_everything(config) else find_shadow(study, split))  # fmt: skip
 
@@ -236,12 +237,18 @@ def _facts(training: Training, study: Study, split: Split, evaluation: Evaluatio
 
 def _warnings_of_target(training: Training, choice: Choice) -> list[str]:
     config, found = training.config, choice.person_ssim
-    if not config.quality_target or training.step < config.iterations or found >= config.quality_target:
-        return []
-    return [
-        f"the quality asked for, {config.quality_target:.2f}, was not reached: SSIM {found:.2f} after {training.step} "
-        "iterations; give it more time, or more video of the target"
-    ]
+    warnings = []
+    if choice.share.outline == 1.0:
+        warnings.append(
+            f"what was learnt in {training.step} iterations is no better than a draft, which is shown instead; "
+            "give it more time"
+        )
+    if config.quality_target and training.step == config.iterations and found < config.quality_target:
+        warnings.append(
+            f"the quality asked for, {config.quality_target:.2f}, was not reached: SSIM {found:.2f} after "
+            f"{training.step} iterations; give it more time, or more video of the target"
+        )
+    return warnings
 
 
 def _sample_sheet(training: Training, columns: int = 4) -> NDArray[np.uint8]:

@@ -32,7 +32,7 @@ from services.common.frames import decode_image, encode_frame
 from services.common.nn.layer import lay_over
 from services.common.nn.processors import available_cpus
 from services.common.nn.window import WindowPath, follow_window
-from services.common.puppet import References
+from services.common.puppet import DraftShare, References
 from services.common.shards import frame_name
 from services.common.tracks import CameraPath, PoseTrack
 from services.common.video.write import write_video
@@ -180,7 +180,7 @@ class PlainScript:
             people = [list(found.keypoints) for found in poses]
             return build_plate(SampledFrames(self._clip, mattes, people), camera.matrices).picture
 
-    def _train(self, study: StudiedClip) -> tuple[Split, References, float]:
+    def _train(self, study: StudiedClip) -> tuple[Split, References, DraftShare]:
         def nothing(*_: object) -> None:
             pass
 
@@ -195,7 +195,7 @@ class PlainScript:
         with self._run.timed("performer"):
             references = read_references(split, study.camera, DraftConfig.references, study.some)
             gauge = Gauge(training, study, split, references)
-            share = gauge.choose().draft_share
+            share = gauge.choose().share
             evaluate(gauge.judged(share), split, study.camera, study.plate, study.frames(split.heldout), nothing)
             generator = training.performer
             weights = {name: value.cpu().contiguous() for name, value in generator.state_dict().items()}
@@ -218,7 +218,7 @@ class PlainScript:
         return driven
 
     def _render(
-        self, driven: PoseTrack, trained: WindowPath, references: References, share: float, plate: Image
+        self, driven: PoseTrack, trained: WindowPath, references: References, share: DraftShare, plate: Image
     ) -> list[Image]:
         config = training_config("preview", "", 0, 0)
         shown = performed_frames(driven.valid)

@@ -46,7 +46,8 @@ class Row:
     images: generated an iteration. images_per_second: trained. frames_per_second: of windows as the renderer makes
     them, twice as large as the network's where the film has the pixels; small_per_second: as large as the network's.
     torch_per_second: of the network alone by torch in float32, as published code renders. metrics: of the performer
-    ("generated"), and in its window of the nearest training frame and of a draft. draft_share: chosen for it.
+    ("generated"), and in its window of the nearest training frame and of a draft. draft_share, draft_outline: chosen
+    for it, of colours and of alpha.
     """
 
     name: str
@@ -61,6 +62,7 @@ class Row:
     parameters: int
     metrics: dict[str, Metrics]
     draft_share: float = 0.0
+    draft_outline: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -97,7 +99,7 @@ def train_row(name: str, seed: int, seconds: float, study: StudiedClip, folder: 
     took = time.perf_counter() - began
     references = read_references(split, study.camera, DraftConfig.references, study.some)
     gauge = Gauge(training, study, split, references)
-    share, heldout = gauge.choose().draft_share, study.frames(split.heldout)
+    share, heldout = gauge.choose().share, study.frames(split.heldout)
     visible = ColorVideoVdp(_FRAME_RATE)
     found = evaluate(gauge.judged(share), split, study.camera, study.plate, heldout, _nothing, visible)
     delivered = small = rendered_per_second(training, split, references, folder)
@@ -106,7 +108,8 @@ def train_row(name: str, seed: int, seconds: float, study: StudiedClip, folder: 
     row = Row(
         name, seed, iterations, tried.images, took, iterations * tried.images / took,
         delivered, small, torch_per_second(training, split),
-        sum(parameter.numel() for parameter in training.performer.parameters()), found.metrics, share,
+        sum(parameter.numel() for parameter in training.performer.parameters()), found.metrics,
+        share.colours, share.outline,
     )  # fmt: skip
     return row, found.sheet
 

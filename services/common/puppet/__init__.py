@@ -7,11 +7,13 @@ detail of what a network paints.
 """
 
 from services.common.puppet.choose import choose_references, spread_frames
-from services.common.puppet.detail import add_detail
+from services.common.puppet.detail import NO_SHARE, DraftShare, add_detail
 from services.common.puppet.puppet import Puppet, References, enlarged
 from services.common.puppet.stored import open_references, put_references
 
 __all__ = [
+    "NO_SHARE",
+    "DraftShare",
     "Puppet",
     "References",
     "add_detail",

@@ -6,16 +6,19 @@ part is the network's and its fine part the draft's: two bands of a multi-band b
 Multiresolution Spline with Application to Image Mosaics", 1983). The draft may be larger than the network's window:
 then the result is sharper than the network's resolution allows.
 
-Before that the draft is bent to lie where the network sees the same things, by optical flow (DIS: Kroeger et al., ECCV
-2016): else a stripe or an eye would be seen twice, blurred where the network puts it and sharp beside it.
+Before that both are bent to meet halfway between where either sees the same things, by optical flow (DIS: Kroeger et
+al., ECCV 2016): else a stripe or an eye would be seen twice, blurred where the network puts it and sharp beside it.
+Either is a guess of where things are; halfway between two guesses is nearer to the truth than one of them.
 
 A network that was trained for too short a time, or on too few frames, has the outline right before it has the colours
-right. For such a one the coarse part, too, may be the bent draft's, wholly or by half.
+right. For such a one the coarse part, too, may be the draft's, wholly or by half. One that has not even the outline
+right knows nothing of where things are, and the draft stays where it lies.
 """
 
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 
 import cv2
 import numpy as np
@@ -27,10 +30,15 @@ Floats = NDArray[np.float32]
 _SIGMA_PX = 2.5
 # The draft's detail is dulled by its resampling and where two references are mixed; this makes up for it.
 _GAIN = 1.4
-# The draft is bent by so much at most, px of a window of 256 px: what is farther away is not the same thing.
+# What is farther apart than this is not the same thing, px of a window of 256 px.
 _FARTHEST_PX = 8.0
-# It is bent smoothly: over so many px of a window of 256 px.
+# Pictures are bent smoothly: over so many px of a window of 256 px.
 _SMOOTH_PX = 2.0
+# How far the network's picture is bent towards the draft; the draft is bent the rest of the way.
+_MEETING = 0.5
+# The network's picture is bent inside a box about the draft only; so far inside it this has come to its full amount,
+# px of a window of 256 px.
+_EASED_PX = 8
 # Where the outline may be anywhere, a network says half of it everywhere. About this alpha its edges are steepened, by
 # so much that they are as crisp as those of the film's mattes (services/trainer/README.md).
 _EDGE, _EDGE_GAIN = 0.4, 1.5
@@ -44,29 +52,47 @@ _LEAST_PX, _SLIMMEST = 48, 3
 _DULLING_PX = 1.5
 
 
-def add_detail(window: Floats, draft: Floats, side: int, draft_share: float = 0.0) -> Floats:
+@dataclass(frozen=True)
+class DraftShare:
+    """How much of a performer's picture is the draft's beside its fine detail; the rest is the network's.
+
+    Attributes:
+        colours: of the coarse colours, 0..1.
+        outline: of alpha, 0..1. Above 0 the draft is shown where it lies, instead of bent; at 1 it is all that is seen.
+    """
+
+    colours: float = 0.0
+    outline: float = 0.0
+
+
+NO_SHARE = DraftShare()
+"""Only the fine detail is the draft's."""
+
+
+def add_detail(window: Floats, draft: Floats, side: int, share: DraftShare = NO_SHARE) -> Floats:
     """The window with the draft's detail inside the person, at the draft's size.
 
     Args:
         window: float32 (H, W, 4) in 0..1, the network's colour, not multiplied by alpha, and alpha.
         draft: float32 (f H, f W, 4), the same of the same pose, by `Puppet`.
         side: the resolution that the performer was trained at, px.
-        draft_share: how much of the coarse colours is the draft's, 0..1; the rest is the network's.
+        share: how much else is the draft's.
 
     Returns:
-        float32 (f H, f W, 4): alpha is the network's, with crisper edges.
+        float32 (f H, f W, 4): alpha is the network's, with crisper edges, as far as it is not the draft's.
     """
+    if share.outline == 1.0:
+        return draft.copy()
     result = _enlarged(window, draft.shape)
-    edges = _EDGE + _EDGE_GAIN * (_alpha(result) - _EDGE)
-    cv2.insertChannel(np.clip(edges, 0.0, 1.0), result, 3)
     factor = draft.shape[0] // window.shape[0]
     rows, columns = _about(draft, factor, side / 256.0)
     there = slice(factor * rows.start, factor * rows.stop), slice(factor * columns.start, factor * columns.stop)
     if rows.stop > rows.start:
-        near, colour = window[rows, columns], _rgb(result[there])
-        detailed = _detailed(near, draft[there], colour, side / 256.0, draft_share)
-        result[there][..., :3] = detailed
-    return result
+        result[there] = _detailed(window[rows, columns], draft[there], side / 256.0, share)
+    edges = np.clip(_EDGE + _EDGE_GAIN * (_alpha(result) - _EDGE), 0.0, 1.0)
+    if share.outline:
+        edges += share.outline * (_alpha(draft) - edges)
+    return np.asarray(cv2.insertChannel(edges, result, 3), dtype=np.float32)
 
 
 def _about(draft: Floats, factor: int, scale: float) -> tuple[slice, slice]:
@@ -94,24 +120,27 @@ def _at_least(span: slice, length: int, limit: int) -> slice:
     return slice(start, min(limit, max(span.stop, start + length)))
 
 
-def _detailed(window: Floats, draft: Floats, colour: Floats, scale: float, draft_share: float) -> Floats:
-    """The colours (f h, f w, 3) of a window (h, w, 4), given enlarged, with the detail of the draft (f h, f w, 4).
+def _detailed(window: Floats, draft: Floats, scale: float, share: DraftShare) -> Floats:
+    """A window (h, w, 4) with the detail of the draft (f h, f w, 4), at its size; alpha is the window's.
 
     scale: px of the window to one of 256.
     """
-    sigma = _SIGMA_PX * scale
-    painted = _layered(window)
-    layered = _aligned(_layered(draft), painted, scale)
+    sigma, shape = _SIGMA_PX * scale, window.shape
+    layered = _layered(draft)
+    if share.outline == 0.0:
+        window, layered = _met(window, layered, scale)
+    result = _enlarged(window, draft.shape)
+    colour = _rgb(result)
     # What is blurred anyway is blurred at the window's size.
-    drawn = _coarse(_reduced(layered, window.shape), sigma)
-    coarse = (1.0 - draft_share) * _coarse(painted, sigma) + (draft_share - _GAIN) * drawn
+    drawn = _coarse(_reduced(layered, shape), sigma)
+    coarse = (1.0 - share.colours) * _coarse(_layered(window), sigma) + (share.colours - _GAIN) * drawn
     opacity = _alpha(layered)
     alpha = np.clip(opacity, 0.0, 1.0)
     fine = np.clip(_rgb(layered) / _shown(opacity), 0.0, 1.0)
-    reach = max(1, round(draft.shape[0] / window.shape[0] * scale))
+    reach = max(1, round(draft.shape[0] / shape[0] * scale))
     wanted = _enlarged(coarse, draft.shape) + _GAIN * fine
-    colour += _thrice(alpha) * (_within(wanted, fine, colour, alpha > 0.5, reach) - colour)
-    return colour
+    result[..., :3] = colour + _thrice(alpha) * (_within(wanted, fine, colour, alpha > 0.5, reach) - colour)
+    return result
 
 
 def _within(values: Floats, first: Floats, second: Floats, known: NDArray[np.bool_], reach: int) -> Floats:
@@ -157,22 +186,38 @@ def _layered(picture: Floats) -> Floats:
     return np.asarray(picture * cv2.merge([alpha, alpha, alpha, np.ones_like(alpha)]), dtype=np.float32)
 
 
-def _aligned(draft: Floats, window: Floats, scale: float) -> Floats:
-    """The draft (f h, f w, 4) bent to lie on the window (h, w, 4), both layered; colour and alpha may overshoot alike.
+def _met(window: Floats, draft: Floats, scale: float) -> tuple[Floats, Floats]:
+    """A window (h, w, 4) and a draft (f h, f w, 4), the latter layered, bent so that they lie on one another.
 
-    scale: px of the window to one of 256.
+    Of the draft colour and alpha may overshoot alike. scale: px of the window to one of 256.
     """
+    painted = _layered(window)
     height, width = window.shape[:2]
     factor = draft.shape[0] // height
     dulled = cv2.GaussianBlur(_grey(_reduced(draft, window.shape)), (0, 0), _DULLING_PX * scale)
     still = np.zeros((height, width, 2), np.float32)
-    flow = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_FAST).calc(_grey(window), dulled, still)
+    flow = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_FAST).calc(_grey(painted), dulled, still)
     flow = cv2.GaussianBlur(np.clip(flow, -_FARTHEST_PX * scale, _FARTHEST_PX * scale), (0, 0), _SMOOTH_PX * scale)
-    x, y = cv2.split(factor * _enlarged(np.asarray(flow, np.float32), draft.shape))
-    x += np.arange(factor * width, dtype=np.float32)
-    y += np.arange(factor * height, dtype=np.float32)[:, None]
-    bent = cv2.remap(draft, x, y, cv2.INTER_CUBIC, borderMode=cv2.BORDER_CONSTANT)
-    return np.asarray(bent, dtype=np.float32)
+    there = _enlarged(np.asarray((1.0 - _MEETING) * factor * flow, dtype=np.float32), draft.shape)
+    here = -_MEETING * flow * cv2.merge([_eased(height, width, _EASED_PX * scale)] * 2)
+    met = _bent(window, np.asarray(here, dtype=np.float32), cv2.BORDER_REPLICATE)
+    return np.clip(met, 0.0, 1.0), _bent(draft, there, cv2.BORDER_CONSTANT)
+
+
+def _bent(picture: Floats, flow: Floats, border: int) -> Floats:
+    """At each pixel the picture (H, W, 4) as it is `flow` (H, W, 2) px to the right and below."""
+    x, y = cv2.split(flow)
+    x += np.arange(flow.shape[1], dtype=np.float32)
+    y += np.arange(flow.shape[0], dtype=np.float32)[:, None]
+    return np.asarray(cv2.remap(picture, x, y, cv2.INTER_CUBIC, borderMode=border), dtype=np.float32)
+
+
+def _eased(height: int, width: int, over: float) -> Floats:
+    """(H, W), from 0 at the edges to 1, `over` px inside them."""
+    across, down = (
+        np.minimum(1.0, np.minimum(np.arange(length), np.arange(length)[::-1]) / over) for length in (width, height)
+    )
+    return np.asarray(np.minimum(across, down[:, None]), dtype=np.float32)
 
 
 def _grey(layered: Floats) -> NDArray[np.uint8]:

@@ -73,7 +73,7 @@ def test_poses_are_held_where_they_mean_nothing() -> None:
     assert np.array_equal(held[frames[3:6]], expected[3:6])
 
 
-def test_the_performer_says_how_much_of_the_drafts_colours_is_shown(tmp_path: Path) -> None:
+def test_the_performer_says_how_much_of_the_draft_is_shown(tmp_path: Path) -> None:
     artifacts = Artifacts(MemoryObjectStore(), tmp_path)
     study = make_study(8)
     registered = study.track.transformed(study.camera.matrices)
@@ -90,10 +90,14 @@ def test_the_performer_says_how_much_of_the_drafts_colours_is_shown(tmp_path: Pa
 
     before, none, half, whole = shown(), shown(draft_share=0.0), shown(draft_share=0.5), shown(draft_share=1.0)
     assert np.array_equal(before, none)
-    assert np.array_equal(before[..., 3], whole[..., 3])
-    body = DraftWindows(open_references(performer), window, registered, 1, 64)(frames)[..., 3] > 0.99
+    assert np.array_equal(none[..., 3], whole[..., 3])
+    drawn = DraftWindows(open_references(performer), window, registered, 1, 64)(frames)
+    body = drawn[..., 3] > 0.99
     off = [np.abs(each[..., :3] - picture[0, 0, :3] / 255.0)[body].mean() for each in (none, half, whole)]
     assert off[2] < 0.05 < 0.7 * off[1] < 0.6 * off[0]
+    mean = shown(draft_share=1.0, draft_outline=0.5)[..., 3]
+    assert np.abs(mean - 0.5 * (none + drawn)[..., 3])[body].max() < 0.1
+    assert np.array_equal(shown(draft_share=1.0, draft_outline=1.0), drawn)
 
 
 def test_an_unknown_family_is_refused(tmp_path: Path) -> None:

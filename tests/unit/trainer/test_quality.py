@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from services.common.artifacts import Artifacts, Facts
 from services.common.errors import Cancelled, InvalidOption
+from services.common.puppet import NO_SHARE, DraftShare
 from services.common.stage import Emitted, Job, Progress
 from services.common.store import MemoryObjectStore
 from services.trainer.augment import whole_batch
@@ -72,19 +73,32 @@ def test_a_target_out_of_reach_is_trained_for_to_the_end_and_told(tmp_path: Path
     assert any("0.99, was not reached: SSIM 0." in warning for warning in facts["warnings"])
 
 
+@dataclass(frozen=True)
+class Fault:
+    """What is wrong with a network's pictures. tint: of their colours. opacity: of what should be opaque."""
+
+    tint: float = 0.0
+    opacity: float = 1.0
+
+
 class Knowing(CompositeTraining):
-    """Paints every frame, seen or not, as it was filmed, in colours that are off by `error`."""
+    """Paints every frame, seen or not, as it was filmed, but for a fault."""
 
     truth: NDArray[np.float32]
-    error: float
+    fault: Fault
 
     def player(self, keypoints: NDArray[np.float32]) -> Callable[[int], NDArray[np.float32]]:
-        tint = np.array([self.error, -self.error, self.error, 0.0], np.float32)
-        return lambda frame: np.clip(self.truth[frame] + tint, 0.0, 1.0)
+        tint = self.fault.tint * np.array([1.0, -1.0, 1.0, 0.0], np.float32)
+        opacity = np.array([1.0, 1.0, 1.0, self.fault.opacity], np.float32)
+        return lambda frame: np.clip(self.truth[frame] + tint, 0.0, 1.0) * opacity
 
 
-@pytest.mark.parametrize(("error", "share"), [(0.0, 0.0), (0.5, 1.0)])
-def test_the_draft_shows_where_the_network_is_wrong(tmp_path: Path, error: float, share: float) -> None:
+@pytest.mark.parametrize(("fault", "share"), [
+    (Fault(), NO_SHARE),
+    (Fault(tint=0.1), DraftShare(1.0)),
+    (Fault(tint=0.5, opacity=0.1), DraftShare(1.0, 1.0)),
+])  # fmt: skip
+def test_the_draft_shows_where_the_network_is_wrong(tmp_path: Path, fault: Fault, share: DraftShare) -> None:
     artifacts = Artifacts(MemoryObjectStore(), tmp_path)
     study, config = Study(artifacts, store_study(artifacts, make_study(100))), tiny_config(1)
     split = split_clip(study.track, study.camera, config.resolution, 100)
@@ -94,12 +108,12 @@ def test_the_draft_shows_where_the_network_is_wrong(tmp_path: Path, error: float
     batch = whole_batch(whole, torch.arange(100))
     training = Knowing(config, data, choose_device("cpu"))
     training.truth = torch.cat([batch.frame, batch.matte], 1).permute(0, 2, 3, 1).numpy()
-    training.error = error
+    training.fault = fault
     gauge = Gauge(training, study, split, read_references(split, study.camera, 72, study.some))
-    assert gauge.choose().draft_share == share
+    assert gauge.choose().share == share
     few = replace(split, heldout=split.heldout[:3])
     undecided = Gauge(training, study, few, read_references(few, study.camera, 72, study.some)).choose()
-    assert undecided.draft_share == 0.0
+    assert undecided.share == NO_SHARE
 
 
 class Unasked(AnchorTraining):
@@ -120,7 +134,7 @@ def test_where_nothing_is_to_choose_nothing_is_measured(tmp_path: Path) -> None:
     gauge = Gauge(
         Unasked(config, data, choose_device("cpu")), study, split, read_references(split, study.camera, 4, study.some)
     )
-    assert gauge.choose().draft_share == 0.0
+    assert gauge.choose().share == NO_SHARE
     assert not gauge.reached()
 
 
