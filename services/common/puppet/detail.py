@@ -83,12 +83,16 @@ def add_detail(window: Floats, draft: Floats, side: int, share: DraftShare = NO_
     """
     if share.outline == 1.0:
         return draft.copy()
-    result = _enlarged(window, draft.shape)
     factor = draft.shape[0] // window.shape[0]
-    rows, columns = _about(draft, factor, side / 256.0)
+    here = rows, columns = _about(draft, factor, side / 256.0)
     there = slice(factor * rows.start, factor * rows.stop), slice(factor * columns.start, factor * columns.stop)
-    if rows.stop > rows.start:
-        result[there] = _detailed(window[rows, columns], draft[there], side / 256.0, share)
+    anybody, layered = rows.stop > rows.start, _layered(draft[there])
+    if anybody and share.outline == 0.0:
+        window = window.copy()
+        window[here], layered = _met(window[here], layered, side / 256.0)
+    result = _enlarged(window, draft.shape)
+    if anybody:
+        result[there][..., :3] = _detailed(window[here], layered, _rgb(result[there]), side / 256.0, share.colours)
     edges = np.clip(_EDGE + _EDGE_GAIN * (_alpha(result) - _EDGE), 0.0, 1.0)
     if share.outline:
         edges += share.outline * (_alpha(draft) - edges)
@@ -120,27 +124,22 @@ def _at_least(span: slice, length: int, limit: int) -> slice:
     return slice(start, min(limit, max(span.stop, start + length)))
 
 
-def _detailed(window: Floats, draft: Floats, scale: float, share: DraftShare) -> Floats:
-    """A window (h, w, 4) with the detail of the draft (f h, f w, 4), at its size; alpha is the window's.
+def _detailed(window: Floats, draft: Floats, colour: Floats, scale: float, share: float) -> Floats:
+    """The colours (f h, f w, 3), enlarged, of a window (h, w, 4) with the detail of a layered draft (f h, f w, 4).
 
-    scale: px of the window to one of 256.
+    scale: px of the window to one of 256. share: of the coarse colours that is the draft's.
     """
-    sigma, shape = _SIGMA_PX * scale, window.shape
-    layered = _layered(draft)
-    if share.outline == 0.0:
-        window, layered = _met(window, layered, scale)
-    result = _enlarged(window, draft.shape)
-    colour = _rgb(result)
+    sigma = _SIGMA_PX * scale
     # What is blurred anyway is blurred at the window's size.
-    drawn = _coarse(_reduced(layered, shape), sigma)
-    coarse = (1.0 - share.colours) * _coarse(_layered(window), sigma) + (share.colours - _GAIN) * drawn
-    opacity = _alpha(layered)
+    drawn = _coarse(_reduced(draft, window.shape), sigma)
+    coarse = (1.0 - share) * _coarse(_layered(window), sigma) + (share - _GAIN) * drawn
+    opacity = _alpha(draft)
     alpha = np.clip(opacity, 0.0, 1.0)
-    fine = np.clip(_rgb(layered) / _shown(opacity), 0.0, 1.0)
-    reach = max(1, round(draft.shape[0] / shape[0] * scale))
+    fine = np.clip(_rgb(draft) / _shown(opacity), 0.0, 1.0)
+    reach = max(1, round(draft.shape[0] / window.shape[0] * scale))
     wanted = _enlarged(coarse, draft.shape) + _GAIN * fine
-    result[..., :3] = colour + _thrice(alpha) * (_within(wanted, fine, colour, alpha > 0.5, reach) - colour)
-    return result
+    colour += _thrice(alpha) * (_within(wanted, fine, colour, alpha > 0.5, reach) - colour)
+    return colour
 
 
 def _within(values: Floats, first: Floats, second: Floats, known: NDArray[np.bool_], reach: int) -> Floats:
