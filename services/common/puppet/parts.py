@@ -21,6 +21,9 @@ End = tuple[int, ...]
 # A bone is stretched by no more than this along its length: beyond, the reference shows another view of it.
 _LARGEST_STRETCH = 2.5
 _LARGEST_WIDENING = 1.5
+# So much more than that of a bone counts how a head is turned, by where the face's points lie about their middle: two
+# faces that look elsewhere make a double one.
+_FACING = 8.0
 # Bones shorter than this part of the trunk point at the camera, and their direction means nothing.
 _SHORTEST = 0.08
 
@@ -123,10 +126,28 @@ def part_maps(driven: Posed, reference: Posed) -> Floats:
 
 
 def turn_between(driven: Posed, reference: Posed) -> Floats:
-    """float64 (P,): how differently each bone stands, 0 (the same) to 2 (turned round or of quite another length)."""
+    """float64 (P,): how differently each bone stands, 0 (the same) to 2 (turned round or of quite another length).
+
+    A head's is larger where it looks elsewhere.
+    """
     a, b = driven.ends - driven.starts, reference.ends - reference.starts
     a, b = a / driven.trunk_px, b / reference.trunk_px
-    return np.asarray(np.minimum(np.hypot(*(a - b).T) / np.maximum(0.25, np.hypot(*a.T)), 2.0))
+    turns = np.minimum(np.hypot(*(a - b).T) / np.maximum(0.25, np.hypot(*a.T)), 2.0)
+    turns[HEAD] += _FACING * _facing_between(driven, reference)
+    return np.asarray(turns)
+
+
+def _facing_between(driven: Posed, reference: Posed) -> float:
+    """Root mean square distance of nose, eyes and ears about their middle, in parts of the trunk's length."""
+    (a, sure_a), (b, sure_b) = (_face(each) for each in (driven, reference))
+    weights = sure_a * sure_b + 1e-6
+    return float(np.sqrt((weights * np.square(a - b).sum(axis=1)).sum() / weights.sum()))
+
+
+def _face(posed: Posed) -> tuple[Floats, Floats]:
+    """Nose, eyes and ears about their middle (5, 2), in parts of the trunk's length, and how sure they are (5,)."""
+    points = posed.points[list(_HEAD)]
+    return (points[:, :2] - points[:, :2].mean(axis=0)) / posed.trunk_px, points[:, 2]
 
 
 def _ends(points: Floats, ends: list[End]) -> tuple[Floats, Floats]:

@@ -106,7 +106,8 @@ class Puppet:
         chosen = [int(index) for index in self._chosen[frame]]
         turns = np.array([turn_between(driven, self._posed[index]) for index in chosen])
         sure = np.array([self._posed[index].confidence for index in chosen])
-        faith = np.exp(-_FAITH * turns) * np.clip(sure, 0.05, 1.0) + 1e-9
+        # From the least turned on: else two that are turned far would count alike.
+        faith = np.exp(-_FAITH * (turns - turns.min(axis=0))) * np.clip(sure, 0.05, 1.0)
         faith = (faith / faith.sum(axis=0)).astype(np.float32)
         placed = [self._place(index, driven, field.step) for index in chosen]
         result = np.zeros((self._size[1], self._size[0], 4), np.float32)

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from services.common.camera import compose, warp
 from services.common.nn.window import fit_window
 from services.common.puppet import Puppet, References
-from services.common.skeleton import LEFT_ELBOW, LEFT_HAND, LEFT_WRIST
+from services.common.skeleton import LEFT_ELBOW, LEFT_HAND, LEFT_WRIST, NOSE
 from tests.unit.trainer.figure import Study, make_study
 
 SIDE = 128
@@ -58,6 +58,34 @@ def test_an_arm_that_is_raised_goes_where_its_bones_go(references: References) -
     assert window[at][3] > 0.8
     assert np.abs(window[at][:3] * 255 - (200, 60, 60)).max() < 40  # the forearm's red
     assert window[round(before[1]), round(before[0]), 3] < 0.3  # and no longer where it was
+
+
+def test_the_face_is_of_who_looks_the_same_way(references: References) -> None:
+    """Two references of one pose, one red and looking left, one blue and looking right."""
+    pair = _only(references, 5, 5)
+    pictures, keypoints = pair.pictures.copy(), pair.keypoints.copy()
+    pictures[0, ..., :3], pictures[1, ..., :3] = (255, 0, 0), (0, 0, 255)
+    keypoints[0, NOSE, 0] -= 2.0
+    keypoints[1, NOSE, 0] += 2.0
+    nose = tuple(references.keypoints[5, NOSE, 1::-1].round().astype(int))
+    for looks, colour in ((0, 0), (1, 2)):
+        window = Puppet(References(pictures, keypoints), keypoints[looks : looks + 1], SIDE, SIDE)(0)
+        assert window[nose][colour] > 0.85
+
+
+def test_of_two_limbs_that_are_turned_far_the_nearer_one_is_taken(references: References) -> None:
+    pair = _only(references, 5, 5)
+    pictures, keypoints = pair.pictures.copy(), pair.keypoints.copy()
+    pictures[0, ..., :3], pictures[1, ..., :3] = (255, 0, 0), (0, 0, 255)
+    elbow = keypoints[0, LEFT_ELBOW, :2].copy()
+    moved = [LEFT_WRIST, *range(LEFT_HAND.start, LEFT_HAND.stop)]
+    wanted = keypoints[:1].copy()
+    for pose, degrees in ((keypoints[0], 100.0), (keypoints[1], 170.0)):
+        cos, sin = np.cos(np.deg2rad(degrees)), np.sin(np.deg2rad(degrees))
+        pose[moved, :2] = elbow + (pose[moved, :2] - elbow) @ np.array([[cos, sin], [-sin, cos]])
+    window = Puppet(References(pictures, keypoints), wanted, SIDE, SIDE)(0)
+    middle = (wanted[0, LEFT_WRIST, :2] + elbow) / 2
+    assert window[round(middle[1]), round(middle[0]), 0] > 0.85
 
 
 def test_a_frame_does_not_depend_on_what_else_is_asked_for(references: References) -> None:
