@@ -12,8 +12,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from services.common.skeleton import MIRROR
+from services.common.skeleton import FACE, LEFT_HAND, MIRROR, RIGHT_HAND
 from services.trainer.data import TrainingSet
+
+_DETAILS = (FACE, LEFT_HAND, RIGHT_HAND)
 
 
 @dataclass(frozen=True)
@@ -32,6 +34,9 @@ class Augmentation:
     """Part of the moved samples that are mirrored left to right."""
     keypoint_noise: float = 0.002
     """Standard deviation of noise on each keypoint, of the window's side: other clips' poses are less clean."""
+    unknown_chance: float = 0.15
+    """Part of the samples in which the points of the face are not known, and so each hand's: in other clips they are
+    often too small to be found, and a network that always had them draws no head without."""
     backdrop_chance: float = 0.3
     """Part of the samples put before another part of the plate, so that alpha and colour at the edge are told apart."""
 
@@ -90,9 +95,12 @@ def draw_batch(data: TrainingSet, amounts: Augmentation, draw: Draw) -> Batch:
     affine, flipped = (each[part] for each in _draw_affines(amounts, size, data.resolution, random))
     noise = torch.randn((size, data.keypoints.shape[1], 2), generator=random)[part] * amounts.keypoint_noise
     backdrop = torch.rand((size, 3), generator=random)[part]
+    unknown = torch.rand((size, len(_DETAILS)), generator=random)[part] < amounts.unknown_chance
 
     keypoints = _move_keypoints(data.keypoints[chosen].cpu(), affine, flipped)
     keypoints[..., :2] += noise * data.resolution
+    for which, points in enumerate(_DETAILS):
+        keypoints[unknown[:, which], points, 2] = 0.0
     sampled = _sample(data.canvas(chosen), affine, data.resolution, (data.margin, data.margin))
     frame, matte, seen = sampled[:, :3], sampled[:, 3:4], sampled[:, 4:]
     plate = _sample_plate(data, chosen, affine)

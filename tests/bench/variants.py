@@ -9,7 +9,7 @@ from services.common.nn.pix2pixhd import Pix2PixHDConfig
 from services.trainer.augment import Augmentation
 from services.trainer.presets import AnchorConfig, Config, TrainingConfig, training_config
 
-_STILL = Augmentation(chance=0.0, keypoint_noise=0.0, backdrop_chance=0.0)
+_STILL = Augmentation(chance=0.0, keypoint_noise=0.0, unknown_chance=0.0, backdrop_chance=0.0)
 _CHANGES: dict[str, Callable[[TrainingConfig], TrainingConfig]] = {
     "without_structure": lambda config: replace(config, losses=replace(config.losses, structure=0.0)),
     "without_augmentation": lambda config: replace(config, augmentation=_STILL),

@@ -7,13 +7,13 @@ from dataclasses import replace
 import pytest
 import torch
 
-from services.common.skeleton import MIRROR
+from services.common.skeleton import FACE, LEFT_HAND, MIRROR, RIGHT_HAND
 from services.trainer.augment import Augmentation, Batch, Draw, draw_batch, whole_batch
 from services.trainer.data import TrainingSet
 from tests.unit.trainer.figure import make_study
 from tests.unit.trainer.test_training import load, tiny_config
 
-STILL = Augmentation(chance=0.0, keypoint_noise=0.0, backdrop_chance=0.0)
+STILL = Augmentation(chance=0.0, keypoint_noise=0.0, unknown_chance=0.0, backdrop_chance=0.0)
 MOVED = Augmentation(chance=1.0, scale=0.1, rotation_degrees=10, shift=0.1, keypoint_noise=0.0, backdrop_chance=0.0)
 
 
@@ -63,6 +63,23 @@ def test_without_augmentation_samples_are_the_stored_windows(data: TrainingSet) 
         match = int((plain.keypoints[:, 9, 0] - batch.keypoints[row, 9, 0]).abs().argmin())
         assert torch.equal(batch.frame[row], plain.frame[match])
         assert torch.equal(batch.plate[row], plain.plate[match])
+
+
+def test_face_and_hands_are_now_and_then_unknown_each_as_a_whole(data: TrainingSet) -> None:
+    count = len(data)
+    known, some = (
+        draw_batch(data, replace(STILL, unknown_chance=chance), Draw.whole(count, 1, 0)).keypoints
+        for chance in (0.0, 0.5)
+    )
+    assert torch.equal(known[..., :2], some[..., :2])
+    assert torch.equal(known[:, : FACE.start], some[:, : FACE.start])
+    parts = (FACE, LEFT_HAND, RIGHT_HAND)
+    gone = torch.stack([(some[:, part, 2] == 0).all(dim=1) for part in parts], dim=1)
+    kept = torch.stack([(some[:, part, 2] == known[:, part, 2]).all(dim=1) for part in parts], dim=1)
+    assert bool((gone | kept).all())
+    assert bool((known[:, FACE, 2] > 0).all())
+    assert all(0.2 < float(share) < 0.8 for share in gone.float().mean(dim=0))
+    assert bool((gone.any(dim=1) & ~gone.all(dim=1)).any())
 
 
 def test_plate_stays_behind_the_frame_when_both_move(data: TrainingSet) -> None:
