@@ -156,10 +156,11 @@ def open_windows(
     """
     family = config["family"]
     if family == "composite":
-        model, references = performer.local_path("generator.onnx"), open_references(performer)
-        side, share = config["resolution"], DraftShare(config.get("draft_share", 0.0), config.get("draft_outline", 0.0))
+        references, side = open_references(performer), config["resolution"]
+        share = DraftShare(config.get("draft_share", 0.0), config.get("draft_outline", 0.0))
         if share.outline == 1.0:
             return DraftWindows(references, window, track, threads, side)
+        model = performer.local_path("generator.onnx")
         return CompositeWindows(model, references, window, track, threads, side, runtime, share)
     if family == "pix2pixhd":
         return ContinuingWindows(performer.local_path("generator.onnx"), window, track, runtime)

@@ -232,10 +232,10 @@ def _facts(training: Training, study: Study, split: Split, evaluation: Evaluatio
         "iterations": training.step,
         "training_frames": len(training.data),
         "parameter_count": sum(parameter.numel() for parameter in training.performer.parameters()),
-    }, _warnings_of_target(training, choice))  # fmt: skip
+    }, _warnings_of_choice(training, choice))  # fmt: skip
 
 
-def _warnings_of_target(training: Training, choice: Choice) -> list[str]:
+def _warnings_of_choice(training: Training, choice: Choice) -> list[str]:
     config, found = training.config, choice.person_ssim
     warnings = []
     if choice.share.outline == 1.0:

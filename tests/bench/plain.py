@@ -41,7 +41,7 @@ from services.normalization.preview import preview
 from services.pose.assemble import assemble
 from services.pose.backends import FramePoses, load_backend
 from services.renderer.encoding import SYNTHETIC, TITLE
-from services.renderer.families import CompositeWindows
+from services.renderer.families import CompositeWindows, DraftWindows, Windows
 from services.renderer.generator import BATCH
 from services.renderer.runtimes.openvino import OpenVino
 from services.renderer.worker import performed_frames
@@ -227,7 +227,11 @@ class PlainScript:
             window = follow_window(driven, trained.scale, config.resolution, config.generator.multiple)
             path = self._folder / "generator.onnx"
             threads, side = self._threads, config.resolution
-            windows = CompositeWindows(path, references, window, driven, threads, side, OpenVino(threads), share)
+            windows: Windows
+            if share.outline == 1.0:
+                windows = DraftWindows(references, window, driven, threads, side)
+            else:
+                windows = CompositeWindows(path, references, window, driven, threads, side, OpenVino(threads), share)
             poses = np.unique(shown)
             for first in range(0, len(poses), BATCH):
                 batch = poses[first : first + BATCH]

@@ -83,20 +83,27 @@ def add_detail(window: Floats, draft: Floats, side: int, share: DraftShare = NO_
     """
     if share.outline == 1.0:
         return draft.copy()
-    factor = draft.shape[0] // window.shape[0]
-    here = rows, columns = _about(draft, factor, side / 256.0)
-    there = slice(factor * rows.start, factor * rows.stop), slice(factor * columns.start, factor * columns.stop)
-    anybody, layered = rows.stop > rows.start, _layered(draft[there])
-    if anybody and share.outline == 0.0:
-        window = window.copy()
-        window[here], layered = _met(window[here], layered, side / 256.0)
-    result = _enlarged(window, draft.shape)
-    if anybody:
-        result[there][..., :3] = _detailed(window[here], layered, _rgb(result[there]), side / 256.0, share.colours)
+    result = _together(window, draft, side / 256.0, share)
     edges = np.clip(_EDGE + _EDGE_GAIN * (_alpha(result) - _EDGE), 0.0, 1.0)
     if share.outline:
         edges += share.outline * (_alpha(draft) - edges)
     return np.asarray(cv2.insertChannel(edges, result, 3), dtype=np.float32)
+
+
+def _together(window: Floats, draft: Floats, scale: float, share: DraftShare) -> Floats:
+    """`add_detail` with edges as they are. scale: px of the window to one of 256."""
+    factor = draft.shape[0] // window.shape[0]
+    here = rows, columns = _about(draft, factor, scale)
+    if rows.start == rows.stop:
+        return _enlarged(window, draft.shape)
+    there = slice(factor * rows.start, factor * rows.stop), slice(factor * columns.start, factor * columns.stop)
+    layered = _layered(draft[there])
+    if share.outline == 0.0:
+        window = window.copy()
+        window[here], layered = _met(window[here], layered, scale)
+    result = _enlarged(window, draft.shape)
+    result[there][..., :3] = _detailed(window[here], layered, _rgb(result[there]), scale, share.colours)
+    return result
 
 
 def _about(draft: Floats, factor: int, scale: float) -> tuple[slice, slice]:

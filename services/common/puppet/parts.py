@@ -139,15 +139,12 @@ def turn_between(driven: Posed, reference: Posed) -> Floats:
 
 def _facing_between(driven: Posed, reference: Posed) -> float:
     """Root mean square distance of nose, eyes and ears about their middle, in parts of the trunk's length."""
-    (a, sure_a), (b, sure_b) = (_face(each) for each in (driven, reference))
-    weights = sure_a * sure_b + 1e-6
-    return float(np.sqrt((weights * np.square(a - b).sum(axis=1)).sum() / weights.sum()))
-
-
-def _face(posed: Posed) -> tuple[Floats, Floats]:
-    """Nose, eyes and ears about their middle (5, 2), in parts of the trunk's length, and how sure they are (5,)."""
-    points = posed.points[list(_HEAD)]
-    return (points[:, :2] - points[:, :2].mean(axis=0)) / posed.trunk_px, points[:, 2]
+    rows = list(_HEAD)
+    weights = driven.points[rows, 2] * reference.points[rows, 2] + 1e-6
+    weights /= weights.sum()
+    a, b = (each.points[rows, :2] / each.trunk_px for each in (driven, reference))
+    difference = a - b
+    return float(np.sqrt(weights @ np.square(difference - weights @ difference).sum(axis=1)))
 
 
 def _ends(points: Floats, ends: list[End]) -> tuple[Floats, Floats]:

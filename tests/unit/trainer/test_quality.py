@@ -148,6 +148,16 @@ def test_a_performer_says_how_much_of_the_draft_it_shows(tmp_path: Path) -> None
     assert json.loads(performer.read_bytes("config.json"))["draft_share"] == 1.0
 
 
+def test_what_has_learnt_nothing_shows_the_draft_and_says_so(tmp_path: Path) -> None:
+    artifacts = Artifacts(MemoryObjectStore(), tmp_path)
+    request = TrainRequest(store_study(artifacts, make_study(100)), tiny_config(1))
+    writer = artifacts.write(performer_recipe(request))
+    performer = artifacts.commit(writer, Trainer(artifacts, "cpu").train(request, Job(), writer))
+    assert json.loads(performer.read_bytes("config.json"))["draft_outline"] == 1.0
+    assert performer.facts["metrics"] == performer.facts["draft_metrics"]
+    assert any("no better than a draft" in warning for warning in performer.facts["warnings"])
+
+
 def test_the_usual_preset_is_what_the_machine_does_in_minutes() -> None:
     assert [usual_preset(gib << 30) for gib in (0, 4, 8, 80)] == ["preview", "preview", "standard", "standard"]
 
