@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 
 from services.common.artifacts import Artifact
 from services.common.errors import DataCorrupted
-from services.common.nn.face import FacePainter
 from services.common.nn.window import LEAD, WindowPath
 from services.common.puppet import NO_SHARE, DraftShare, Puppet, References, add_detail, enlarged, open_references
 from services.common.tracks import PoseTrack
@@ -113,8 +112,7 @@ class DraftWindows:
 
 
 class CompositeWindows:
-    """The network's picture of a pose, with the fine detail of a draft of it, and its face refined where `face` is
-    given."""
+    """The network's picture of a pose, with the fine detail of a draft of it."""
 
     batch, cuts_out = BATCH, True
 
@@ -128,13 +126,12 @@ class CompositeWindows:
         side: int,
         runtime: Runtime,
         share: DraftShare = NO_SHARE,
-        face: FacePainter | None = None,
     ) -> None:
         self._generator = WindowGenerator(model_path, window.width, window.height, runtime)
         self._poses = HeldPoses(window, track)
         self._draft = DraftWindows(references, window, track, threads, side)
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="detail")
-        self._side, self._share, self._face = side, share, face
+        self._side, self._share = side, share
         self.factor = self._draft.factor
 
     def __call__(self, frames: NDArray[np.int64]) -> Floats:
@@ -142,10 +139,7 @@ class CompositeWindows:
         drafts = self._draft(frames)
         windows = self._generator(self._poses[frames])
         sides, shares = repeat(self._side), repeat(self._share)
-        pictures = np.stack(list(self._pool.map(add_detail, windows, drafts, sides, shares)))
-        if self._face is not None:
-            self._face(list(pictures), list(windows), enlarged(self._poses[frames], self.factor))
-        return pictures
+        return np.stack(list(self._pool.map(add_detail, windows, drafts, sides, shares)))
 
 
 def open_windows(
@@ -167,8 +161,7 @@ def open_windows(
         if share.outline == 1.0:
             return DraftWindows(references, window, track, threads, side)
         model = performer.local_path("generator.onnx")
-        face = _open_face(performer, config.get("face_px", 0), runtime)
-        return CompositeWindows(model, references, window, track, threads, side, runtime, share, face)
+        return CompositeWindows(model, references, window, track, threads, side, runtime, share)
     if family == "pix2pixhd":
         return ContinuingWindows(performer.local_path("generator.onnx"), window, track, runtime)
     if family == "draft":
@@ -177,10 +170,3 @@ def open_windows(
         f"performer {performer.ref.key[:12]} is of the family {family!r}, which this renderer does not know; "
         "train it again, or run the renderer of the version that trained it"
     )
-
-
-def _open_face(performer: Artifact, side: int, runtime: Runtime) -> FacePainter | None:
-    """The refiner of a performer that has one: squares of `side` px, 0 where it has none."""
-    if not side:
-        return None
-    return FacePainter(side, runtime.open_face(performer.local_path("face.onnx"), side, BATCH), BATCH)

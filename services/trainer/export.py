@@ -13,15 +13,12 @@ from torch import Tensor, nn
 
 from services.common.errors import Internal
 from services.common.inference import new_core
-from services.common.nn.face import MULTIPLE, PLANES
 from services.common.nn.generator import Generator, window_grid
 from services.common.nn.pix2pixhd import Pix2PixHD
-from services.common.nn.refiner import FaceRefiner
 from services.common.skeleton import KEYPOINT_COUNT
 
 INPUT_NAMES = ("keypoints", "columns", "rows", "previous")
 OUTPUT_NAMES = ("window", "planes")
-FACE_NAMES = ("planes", "added")
 # Differences of the exported network from torch's, of outputs in 0..1, that rounding explains: the mean is tiny, while
 # single pixels at a line's edge may differ by one or two steps of 255. A wrong export differs by tenths.
 _MEAN_TOLERANCE, _LARGEST_TOLERANCE = 5e-4, 0.03
@@ -58,26 +55,6 @@ def export_onnx(generator: Generator | Pix2PixHD, resolution: int) -> bytes:
     data = file.getvalue()
     # Another batch, width and height than those of the export, to see that they really are free.
     _check(model, data, _example(model, 3, resolution + multiple, resolution))
-    return data
-
-
-def export_face_onnx(refiner: FaceRefiner, side: int) -> bytes:
-    """A face refiner as ONNX, its batch and the square's side free.
-
-    Input: planes float32 (N, PLANES, S, S) in 0..1, S a multiple of 8. Output: added float32 (N, 3, S, S).
-    Raises Internal when OpenVINO's result on noise differs from torch's.
-    """
-    file = io.BytesIO()
-    free = {0: "batch", 2: "down", 3: "across"}
-    with _quiet():
-        torch.onnx.export(
-            refiner, (torch.zeros(2, PLANES, side, side),), file,  # type: ignore[arg-type]
-            input_names=FACE_NAMES[:1], output_names=FACE_NAMES[1:],
-            dynamic_axes=dict.fromkeys(FACE_NAMES, free), opset_version=_OPSET, dynamo=False,
-        )  # fmt: skip
-    data = file.getvalue()
-    shape = (3, PLANES, side + MULTIPLE, side + MULTIPLE)
-    _check(refiner, data, (torch.rand(shape, generator=torch.Generator().manual_seed(1)),), FACE_NAMES)
     return data
 
 
@@ -127,18 +104,15 @@ def _example(model: _Composite | _Anchor, count: int, width: int, height: int) -
     return *poses, torch.rand((count, 3, height, width), generator=random) * 2.0 - 1.0
 
 
-def _check(
-    model: nn.Module, data: bytes, example: tuple[Tensor, ...], names: tuple[str, ...] = (*INPUT_NAMES, *OUTPUT_NAMES)
-) -> None:
+def _check(model: nn.Module, data: bytes, example: tuple[Tensor, ...]) -> None:
     # Not by ONNX Runtime: its packages bring a telemetry client that starts with their import.
     core = new_core()
     exact = {"INFERENCE_PRECISION_HINT": "f32"}
     request = core.compile_model(core.read_model(io.BytesIO(data)), "CPU", exact).create_infer_request()
-    request.infer({name: tensor.numpy() for name, tensor in zip(names, example, strict=False)})
-    found = request.get_output_tensor(0).data
+    request.infer({name: tensor.numpy() for name, tensor in zip(INPUT_NAMES, example, strict=False)})
+    found = request.get_tensor(OUTPUT_NAMES[0]).data
     with torch.inference_mode():
-        told = model(*example)
-    expected = (told if isinstance(told, Tensor) else told[0]).numpy()
+        expected = model(*example)[0].numpy()
     if found.shape != expected.shape:
         raise Internal(f"the exported generator gives {found.shape}, the trained one {expected.shape}")
     difference = np.abs(found - expected)

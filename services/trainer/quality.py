@@ -10,8 +10,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from services.common.nn.face import FacePainter
-from services.common.puppet import NO_SHARE, DraftShare, References, add_detail, enlarged
+from services.common.puppet import NO_SHARE, DraftShare, References, add_detail
 from services.common.tracks import CameraPath
 from services.trainer.data import Picture, Split, StudyFrame
 from services.trainer.draft import draft_windows
@@ -24,8 +23,7 @@ from services.trainer.training import Training
 # latter are no ground for a choice.
 _FRAMES, _LEAST_FRAMES = 24, 4
 # How much of the picture may be the draft's (services/trainer/README.md), and by how much the SSIM inside the person
-# must be better than with less of it: a network is steadier than a draft. A refined face must be worth as much: one
-# that was not understood is softer than it was.
+# must be better than with less of it: a network is steadier than a draft.
 _SHARES = (NO_SHARE, DraftShare(0.5), DraftShare(1.0), DraftShare(1.0, 0.5), DraftShare(1.0, 1.0))
 _LEAST_GAIN = 0.003
 
@@ -58,7 +56,6 @@ class Gauge:
     def __init__(self, training: Training, study: Studied, split: Split, references: References) -> None:
         self._training, self._study, self._whole = training, study, split
         self._drafted = draft_windows(references, split)
-        self._factor = references.side // split.window.width
         count = len(split.heldout)
         several = count >= _LEAST_FRAMES and not paints_everything(training.config)
         self._shares = _SHARES if several else _SHARES[:1]
@@ -72,50 +69,37 @@ class Gauge:
 
     def choose(self, check: Callable[[], None] = lambda: None) -> Choice:
         """How much of a draft to show, and how good that is. check: called after each frame; may raise to stop."""
+        split, study = self._split, self._study
         if len(self._shares) == 1 and not self._training.config.quality_target:
             return Choice(NO_SHARE, float("nan"))
-        found = self._ssim({str(share): window for share, window in self._performed(self._shares).items()}, check)
-        best = Choice(NO_SHARE, found[str(NO_SHARE)])
+        performers = {str(share): window for share, window in self._performed(self._shares).items()}
+        frames = study.some(split.heldout.tolist())
+        found = evaluate(performers, split, study.camera, study.plate, frames, check).metrics
+        best = Choice(NO_SHARE, found[str(NO_SHARE)].get("person_ssim", float("nan")))
         for share in self._shares[1:]:
-            if found[str(share)] >= best.person_ssim + _LEAST_GAIN:
-                best = Choice(share, found[str(share)])
+            ssim = found[str(share)].get("person_ssim", float("nan"))
+            if ssim >= best.person_ssim + _LEAST_GAIN:
+                best = Choice(share, ssim)
         return best
 
-    def better_with(self, face: FacePainter, share: DraftShare, check: Callable[[], None] = lambda: None) -> bool:
-        """Whether the refined face gains as much SSIM inside the person as it must. check: as for `choose`."""
-        windows = {"with": self._performed([share], face)[share], "without": self._performed([share])[share]}
-        found = self._ssim(windows, check)
-        return found["with"] >= found["without"] + _LEAST_GAIN
-
-    def judged(self, share: DraftShare, face: FacePainter | None = None) -> dict[str, Window]:
+    def judged(self, share: DraftShare) -> dict[str, Window]:
         """What is measured on the frames held out: the performer, the nearest training frame, and a draft."""
         data, keypoints = self._training.data, self._whole.window.keypoints(self._whole.track)
         return {
-            GENERATED: self._performed([share], face)[share],
+            GENERATED: self._performed([share])[share],
             NEAREST: lambda frame: nearest_window(data, keypoints[frame]),
             DRAFT: self._drafted,
         }
 
-    def _ssim(self, performers: dict[str, Window], check: Callable[[], None]) -> dict[str, float]:
-        """Inside the person, of each on some of the frames held out; nan where there is no person."""
-        split, study = self._split, self._study
-        frames = study.some(split.heldout.tolist())
-        found = evaluate(performers, split, study.camera, study.plate, frames, check).metrics
-        return {name: metrics.get("person_ssim", float("nan")) for name, metrics in found.items()}
-
-    def _performed(self, shares: Sequence[DraftShare], face: FacePainter | None = None) -> dict[DraftShare, Window]:
+    def _performed(self, shares: Sequence[DraftShare]) -> dict[DraftShare, Window]:
         """By the weights of now."""
         training, side = self._training, self._training.data.resolution
-        keypoints = self._whole.window.keypoints(self._whole.track)
         # One frame after the other, each with all shares: the network and the draft are asked once.
-        painted = lru_cache(1)(training.player(keypoints))
+        painted = lru_cache(1)(training.player(self._whole.window.keypoints(self._whole.track)))
         if paints_everything(training.config):
             return dict.fromkeys(shares, painted)
 
         def detailed(share: DraftShare, frame: int) -> NDArray[np.float32]:
-            picture = add_detail(painted(frame), self._drafted(frame), side, share)
-            if face is not None:
-                face([picture], [painted(frame)], enlarged(keypoints[frame : frame + 1], self._factor))
-            return picture
+            return add_detail(painted(frame), self._drafted(frame), side, share)
 
         return {share: partial(detailed, share) for share in shares}

@@ -5,13 +5,12 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from functools import partial
 
 import numpy as np
 import safetensors.torch
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import Tensor
 
 from services.common.artifacts import Artifact, ArtifactRef, Artifacts, ArtifactWriter, Facts, Recipe, Scratch
 from services.common.errors import InvalidOption
@@ -25,8 +24,7 @@ from services.trainer.device import choose_device
 from services.trainer.distributed import ALONE, World
 from services.trainer.draft import DraftConfig, make_draft, read_references
 from services.trainer.evaluation import Evaluation, evaluate
-from services.trainer.export import export_face_onnx, export_onnx
-from services.trainer.face import Face, learn_face
+from services.trainer.export import export_onnx
 from services.trainer.families import begin_training, paints_everything
 from services.trainer.heldout import hold_out
 from services.trainer.performer import find_shadow, jpeg, performer_facts, write_performer
@@ -38,8 +36,7 @@ from services.trainer.training import Hooks, Losses, Training, train
 _log = logger(__name__)
 
 # Raised whenever the same request would now give another performer.
-VERSION = 10
-_TOLD_EVERY = 20
+VERSION = 9
 
 
 @dataclass(frozen=True)
@@ -123,18 +120,13 @@ class Trainer:
         choice = gauge.choose(job.check)
         if choice.share != NO_SHARE:
             _log.info("part of the picture is the draft's", person_ssim=choice.person_ssim, **asdict(choice.share))
-        face = None
-        if not paints_everything(config):
-            told = partial(_tell_face, job, training.step)
-            face = learn_face(training, study, split, references, choice.share, gauge, told)
-        performers = gauge.judged(choice.share, face.painter if face else None)
-        frames = study.frames(*split.heldout_range)
+        performers, frames = gauge.judged(choice.share), study.frames(*split.heldout_range)
         evaluation = evaluate(performers, split, study.camera, study.plate, frames, job.check)
         job.progress(training.step, training.step, "iterations", "exporting it")
         if not paints_everything(config):
             put_references(writer, references)
-        _export(training, study, split, evaluation, writer, choice, face)
-        return _facts(training, study, split, evaluation, choice, face)
+        _export(training, study, split, evaluation, writer, choice)
+        return _facts(training, study, split, evaluation, choice)
 
     def hold_out(self, performer: ArtifactRef, refs: StudyRefs, job: Job, writer: ArtifactWriter) -> Facts:
         """See `services.trainer.heldout`."""
@@ -211,28 +203,14 @@ def _read(study: Study, split: Split, config: Config, job: Job) -> TrainingSet:
     return load_training_set(split, study.camera, study.plate, study.frames(first, last), seen)
 
 
-def _tell_face(job: Job, step: int, done: int, total: int) -> None:
-    job.check()
-    if done % _TOLD_EVERY == 0:
-        job.progress(step, step, "iterations", f"learning the face, {done} of {total}")
-
-
 def _export(
-    training: Training,
-    study: Study,
-    split: Split,
-    evaluation: Evaluation,
-    writer: ArtifactWriter,
-    choice: Choice,
-    face: Face | None,
+    training: Training, study: Study, split: Split, evaluation: Evaluation, writer: ArtifactWriter, choice: Choice
 ) -> None:
     config = training.config
     generator = training.performer
-    _put_weights(writer, "generator.safetensors", generator)
+    weights = {name: value.cpu().contiguous() for name, value in sorted(generator.state_dict().items())}
+    writer.put_bytes("generator.safetensors", safetensors.torch.save(weights))
     writer.put_bytes("generator.onnx", export_onnx(generator, config.resolution))
-    if face is not None:
-        _put_weights(writer, "face.safetensors", face.network)
-        writer.put_bytes("face.onnx", export_face_onnx(face.network, face.painter.side))
     write_performer(writer, study, split, evaluation, {
         "family": config.family,
         "preset": config.preset,
@@ -241,28 +219,19 @@ def _export(
         "generator": config.generator.to_json(),
         "draft_share": choice.share.colours,
         "draft_outline": choice.share.outline,
-        "face_px": face.painter.side if face else 0,
         "centre": split.window.centre.tolist() if paints_everything(config) else None,
     }, None if paints_everything(config) else find_shadow(study, split))  # fmt: skip
 
 
-def _put_weights(writer: ArtifactWriter, name: str, network: nn.Module) -> None:
-    weights = {key: value.cpu().contiguous() for key, value in sorted(network.state_dict().items())}
-    writer.put_bytes(name, safetensors.torch.save(weights))
-
-
-def _facts(
-    training: Training, study: Study, split: Split, evaluation: Evaluation, choice: Choice, face: Face | None
-) -> Facts:
+def _facts(training: Training, study: Study, split: Split, evaluation: Evaluation, choice: Choice) -> Facts:
     config = training.config
-    networks = [training.performer, *([face.network] if face else [])]
     return performer_facts(study, split, evaluation, {
         "preset": config.preset,
         "family": config.family,
         "resolution": config.resolution,
         "iterations": training.step,
         "training_frames": len(training.data),
-        "parameter_count": sum(parameter.numel() for each in networks for parameter in each.parameters()),
+        "parameter_count": sum(parameter.numel() for parameter in training.performer.parameters()),
     }, _warnings_of_choice(training, choice))  # fmt: skip
 
 

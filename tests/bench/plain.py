@@ -29,7 +29,6 @@ from av.video.frame import VideoFrame
 from numpy.typing import NDArray
 
 from services.common.frames import decode_image, encode_frame
-from services.common.nn.face import FacePainter
 from services.common.nn.layer import lay_over
 from services.common.nn.processors import available_cpus
 from services.common.nn.window import WindowPath, follow_window
@@ -54,8 +53,7 @@ from services.trainer.data import Split, load_training_set, split_clip
 from services.trainer.device import choose_device
 from services.trainer.draft import DraftConfig, read_references
 from services.trainer.evaluation import evaluate
-from services.trainer.export import export_face_onnx, export_onnx
-from services.trainer.face import Face, learn_face
+from services.trainer.export import export_onnx
 from services.trainer.families import begin_training
 from services.trainer.presets import training_config
 from services.trainer.quality import Gauge
@@ -110,13 +108,6 @@ class StudiedClip:
         return cls(clip, track, camera, list(arrays["mattes"]), arrays["plate"])
 
 
-def exported_face(face: Face, folder: Path, runtime: OpenVino) -> FacePainter:
-    """The refiner as the renderer runs it."""
-    side, path = face.painter.side, folder / "face.onnx"
-    path.write_bytes(export_face_onnx(face.network, side))
-    return FacePainter(side, runtime.open_face(path, side, BATCH), BATCH)
-
-
 class PlainScript:
     """The script. `folder` takes its files."""
 
@@ -135,9 +126,9 @@ class PlainScript:
 
     def run(self) -> Run:
         study = self.study()
-        split, references, share, face = self._train(study)
+        split, references, share = self._train(study)
         driven = self._normalize(study.track, study.camera)
-        pictures = self._render(driven, split.window, references, share, face, study.plate)
+        pictures = self._render(driven, split.window, references, share, study.plate)
         self._encode(driven, pictures)
         return self._run
 
@@ -189,7 +180,7 @@ class PlainScript:
             people = [list(found.keypoints) for found in poses]
             return build_plate(SampledFrames(self._clip, mattes, people), camera.matrices).picture
 
-    def _train(self, study: StudiedClip) -> tuple[Split, References, DraftShare, Face | None]:
+    def _train(self, study: StudiedClip) -> tuple[Split, References, DraftShare]:
         def nothing(*_: object) -> None:
             pass
 
@@ -205,14 +196,12 @@ class PlainScript:
             references = read_references(split, study.camera, DraftConfig.references, study.some)
             gauge = Gauge(training, study, split, references)
             share = gauge.choose().share
-            face = learn_face(training, study, split, references, share, gauge, nothing)
-            judged = gauge.judged(share, face.painter if face else None)
-            evaluate(judged, split, study.camera, study.plate, study.frames(split.heldout), nothing)
+            evaluate(gauge.judged(share), split, study.camera, study.plate, study.frames(split.heldout), nothing)
             generator = training.performer
             weights = {name: value.cpu().contiguous() for name, value in generator.state_dict().items()}
             safetensors.torch.save_file(weights, self._folder / "generator.safetensors")
             (self._folder / "generator.onnx").write_bytes(export_onnx(generator, config.resolution))
-        return split, references, share, face
+        return split, references, share
 
     def _normalize(self, track: PoseTrack, camera: CameraPath) -> PoseTrack:
         def frame(index: int) -> Image:
@@ -229,13 +218,7 @@ class PlainScript:
         return driven
 
     def _render(
-        self,
-        driven: PoseTrack,
-        trained: WindowPath,
-        references: References,
-        share: DraftShare,
-        face: Face | None,
-        plate: Image,
+        self, driven: PoseTrack, trained: WindowPath, references: References, share: DraftShare, plate: Image
     ) -> list[Image]:
         config = training_config("preview", "", 0, 0)
         shown = performed_frames(driven.valid)
@@ -248,9 +231,7 @@ class PlainScript:
             if share.outline == 1.0:
                 windows = DraftWindows(references, window, driven, threads, side)
             else:
-                runtime = OpenVino(threads)
-                refined = exported_face(face, self._folder, runtime) if face else None
-                windows = CompositeWindows(path, references, window, driven, threads, side, runtime, share, refined)
+                windows = CompositeWindows(path, references, window, driven, threads, side, OpenVino(threads), share)
             poses = np.unique(shown)
             for first in range(0, len(poses), BATCH):
                 batch = poses[first : first + BATCH]

@@ -25,12 +25,11 @@ from services.trainer.device import choose_device
 from services.trainer.draft import DraftConfig, read_references
 from services.trainer.evaluation import Metrics, evaluate
 from services.trainer.export import export_onnx
-from services.trainer.face import Face, learn_face
 from services.trainer.families import begin_training, paints_everything
 from services.trainer.presets import Config
 from services.trainer.quality import Gauge
 from services.trainer.training import Hooks, Training, train
-from tests.bench.plain import PlainScript, StudiedClip, exported_face
+from tests.bench.plain import PlainScript, StudiedClip
 from tests.bench.stages import Work
 from tests.bench.variants import variant
 
@@ -48,8 +47,7 @@ class Row:
     them, twice as large as the network's where the film has the pixels; small_per_second: as large as the network's.
     torch_per_second: of the network alone by torch in float32, as published code renders. metrics: of the performer
     ("generated"), and in its window of the nearest training frame and of a draft. draft_share, draft_outline: chosen
-    for it, of colours and of alpha. face_seconds: that learning to refine the face took, not part of `seconds`; 0 where
-    it is not refined.
+    for it, of colours and of alpha.
     """
 
     name: str
@@ -65,7 +63,6 @@ class Row:
     metrics: dict[str, Metrics]
     draft_share: float = 0.0
     draft_outline: float = 0.0
-    face_seconds: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -103,22 +100,16 @@ def train_row(name: str, seed: int, seconds: float, study: StudiedClip, folder: 
     references = read_references(split, study.camera, DraftConfig.references, study.some)
     gauge = Gauge(training, study, split, references)
     share, heldout = gauge.choose().share, study.frames(split.heldout)
-    began = time.perf_counter()
-    face = None
-    if not paints_everything(training.config):
-        face = learn_face(training, study, split, references, share, gauge, _nothing)
-    face_took = time.perf_counter() - began
     visible = ColorVideoVdp(_FRAME_RATE)
-    judged = gauge.judged(share, face.painter if face else None)
-    found = evaluate(judged, split, study.camera, study.plate, heldout, _nothing, visible)
-    delivered = small = rendered_per_second(training, split, references, folder, face)
+    found = evaluate(gauge.judged(share), split, study.camera, study.plate, heldout, _nothing, visible)
+    delivered = small = rendered_per_second(training, split, references, folder)
     if not paints_everything(training.config) and references.side != split.window.width:
         small = rendered_per_second(training, split, reduced(references, split.window.width), folder)
     row = Row(
         name, seed, iterations, tried.images, took, iterations * tried.images / took,
         delivered, small, torch_per_second(training, split),
         sum(parameter.numel() for parameter in training.performer.parameters()), found.metrics,
-        share.colours, share.outline, face_took if face else 0.0,
+        share.colours, share.outline,
     )  # fmt: skip
     return row, found.sheet
 
@@ -141,9 +132,7 @@ def iteration_seconds(training: Training) -> float:
     return took / _TIMED_POINTS
 
 
-def rendered_per_second(
-    training: Training, split: Split, references: References, folder: Path, face: Face | None = None
-) -> float:
+def rendered_per_second(training: Training, split: Split, references: References, folder: Path) -> float:
     """Windows a second as the renderer makes them, with the processors of this machine."""
     path, window, side = folder / "generator.onnx", split.window, training.config.resolution
     path.write_bytes(export_onnx(training.performer, side))
@@ -153,8 +142,7 @@ def rendered_per_second(
     if paints_everything(training.config):
         windows = ContinuingWindows(path, window, split.track, runtime)
     else:
-        refined = exported_face(face, folder, runtime) if face else None
-        windows = CompositeWindows(path, references, window, split.track, threads, side, runtime, face=refined)
+        windows = CompositeWindows(path, references, window, split.track, threads, side, runtime)
     first = int(split.heldout[0])
     windows(np.arange(first, first + 1))  # what the first call sets up
     wanted = split.heldout[: _RENDERED_FRAMES + 1][1:]

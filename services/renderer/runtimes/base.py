@@ -8,8 +8,6 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from services.common.nn.face import Residuals
-
 Floats = NDArray[np.float32]
 
 
@@ -47,8 +45,4 @@ class Runtime(Protocol):
 
         One that goes on from the picture before takes one pose at a time, whatever `batch` is.
         """
-        ...
-
-    def open_face(self, model_path: Path, side: int, batch: int) -> Residuals:
-        """The refiner of a face.onnx for so many squares of `side` px at once. Not for several threads at once."""
         ...

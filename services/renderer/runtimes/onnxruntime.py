@@ -18,7 +18,6 @@ from typing import Any
 import numpy as np
 
 from services.common.errors import ServiceUnavailable
-from services.common.nn.face import Residuals
 from services.common.telemetry import logger
 from services.renderer.runtimes.base import Floats, Network
 from services.renderer.runtimes.cut import CutNetwork, smallest
@@ -83,17 +82,6 @@ class OnnxRuntime:
             shutil.rmtree(engines, ignore_errors=True)  # an engine that was cut off half written is not met again
             _log.warning("this provider does not render the performer", provider=provider, reason=reason)
         return on_cpu
-
-    def open_face(self, model_path: Path, side: int, batch: int) -> Residuals:
-        """See Runtime. On the CPU: a face is a few milliseconds there, and is cut out and laid in there anyway."""
-        del side, batch  # whatever it is given
-        session = self._session(model_path.read_bytes(), [CPU])
-
-        def added(planes: Floats) -> Floats:
-            found: Floats = session.run(None, {"planes": planes})[0]
-            return found
-
-        return added
 
     def _trial(self, provider: str) -> str:
         """Why nothing can be computed by this provider; empty when it can."""

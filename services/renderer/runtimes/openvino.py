@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from services.common.inference import new_core
-from services.common.nn.face import PLANES, Residuals
 from services.renderer.runtimes.base import Floats
 
 if TYPE_CHECKING:
@@ -31,19 +30,6 @@ class OpenVino:
         """See Runtime."""
         return OpenVinoNetwork(model_path, width, height, batch, self._threads)
 
-    def open_face(self, model_path: Path, side: int, batch: int) -> Residuals:
-        """See Runtime."""
-        core = new_core()
-        model = core.read_model(model_path)
-        model.reshape({"planes": [batch, PLANES, side, side]})
-        request = core.compile_model(model, "CPU", _options(core, self._threads)).create_infer_request()
-
-        def added(planes: Floats) -> Floats:
-            request.infer([planes], share_inputs=True)
-            return np.array(request.get_output_tensor(0).data)
-
-        return added
-
 
 class OpenVinoNetwork:
     """See Network.
@@ -62,9 +48,14 @@ class OpenVinoNetwork:
             shapes["previous"] = [1, 3, height, width]
         model.reshape(shapes)
         drawing, body = _cut(model)
-        options = _options(core, threads)
-        exact = options | {"INFERENCE_PRECISION_HINT": "f32"}
-        self._drawing = core.compile_model(drawing, "CPU", exact).create_infer_request()
+        options: dict[str, Any] = {
+            "NUM_STREAMS": 1,
+            "INFERENCE_NUM_THREADS": threads,
+            "INFERENCE_PRECISION_HINT": "f32",
+        }
+        self._drawing = core.compile_model(drawing, "CPU", options).create_infer_request()
+        if "BF16" in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
+            options["INFERENCE_PRECISION_HINT"] = "bf16"
         self._body = core.compile_model(body, "CPU", options).create_infer_request()
         self._grid = [np.arange(width, dtype=np.float32), np.arange(height, dtype=np.float32)]
 
@@ -75,16 +66,6 @@ class OpenVinoNetwork:
         self._body.infer([planes, previous] if self.goes_on else [planes], share_inputs=True)
         found: Floats = self._body.get_output_tensor(0).data
         return found
-
-
-def _options(core: openvino.Core, threads: int) -> dict[str, Any]:
-    """In bfloat16 where the processor has it."""
-    short = "BF16" in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
-    return {
-        "NUM_STREAMS": 1,
-        "INFERENCE_NUM_THREADS": threads,
-        "INFERENCE_PRECISION_HINT": "bf16" if short else "f32",
-    }
 
 
 def _cut(model: openvino.Model) -> tuple[openvino.Model, openvino.Model]:

@@ -12,10 +12,8 @@ from numpy.typing import NDArray
 
 from services.common.artifacts import Artifacts, Recipe
 from services.common.errors import DataCorrupted, InvalidOption
-from services.common.nn.face import face_area
 from services.common.nn.generator import Generator, GeneratorConfig
 from services.common.nn.pix2pixhd import Pix2PixHD
-from services.common.nn.refiner import FaceRefiner
 from services.common.nn.window import fit_window
 from services.common.puppet import References, enlarged, open_references, put_references
 from services.common.stage import Job
@@ -25,7 +23,7 @@ from services.renderer.backdrop import PLATE, Backdrop
 from services.renderer.families import DraftWindows, HeldPoses, Windows, open_windows
 from services.renderer.runtimes.openvino import OpenVino
 from services.renderer.worker import Renderer, RenderRequest, rendered_recipe
-from services.trainer.export import export_face_onnx, export_onnx
+from services.trainer.export import export_onnx
 from tests.support.studies import store_track
 from tests.unit.common.nn.test_pix2pixhd import CONFIG
 from tests.unit.trainer.figure import make_pose, make_study
@@ -100,42 +98,6 @@ def test_the_performer_says_how_much_of_the_draft_is_shown(tmp_path: Path) -> No
     mean = shown(draft_share=1.0, draft_outline=0.5)[..., 3]
     assert np.abs(mean - 0.5 * (none + drawn)[..., 3])[body].max() < 0.1
     assert np.array_equal(shown(draft_share=1.0, draft_outline=1.0), drawn)
-
-
-def test_a_performer_with_a_refiner_has_its_face_refined_the_same_in_any_company(tmp_path: Path) -> None:
-    artifacts = Artifacts(MemoryObjectStore(), tmp_path)
-    study = make_study(8)
-    registered = study.track.transformed(study.camera.matrices)
-    window = fit_window(registered, 64)
-    writer = artifacts.write(Recipe("performer", "test", 1, {}, {}))
-    # The network's alpha is a half or so everywhere: the person is where the draft is.
-    writer.put_bytes("generator.onnx", export_onnx(Generator(GeneratorConfig((16, 32, 32))), 64))
-    refiner = FaceRefiner()
-    assert refiner.last.bias is not None
-    torch.nn.init.constant_(refiner.last.bias, 0.4)
-    writer.put_bytes("face.onnx", export_face_onnx(refiner, 32))
-    picture = np.dstack([np.full((128, 128, 3), 60), np.full((128, 128), 255)]).astype(np.uint8)
-    poses = enlarged(window.keypoints(registered), 2)
-    put_references(writer, References(picture[None], poses[:1]))
-    performer = artifacts.commit(writer, {})
-
-    def shown(face_px: int, frames: NDArray[np.int64]) -> NDArray[np.float32]:
-        # The outline is nearly the draft's.
-        config = {"family": "composite", "resolution": 64, "draft_share": 1.0, "draft_outline": 0.99}
-        windows = open_windows(performer, config | {"face_px": face_px}, window, registered, 1, OpenVino(1))
-        return windows(frames)
-
-    plain, refined = (shown(face_px, np.arange(4)) for face_px in (0, 48))
-    assert np.array_equal(plain[..., 3], refined[..., 3])
-    for before, after, pose in zip(plain, refined, poses, strict=False):
-        area = face_area(pose, 48, 128, 128)
-        assert area is not None
-        x, y = np.rint(pose[0, :2]).astype(int)
-        assert (after - before)[y, x, :3] == pytest.approx(0.5 * np.tanh(0.4), abs=0.01)
-        outside = after - before
-        outside[area] = 0.0
-        assert not outside.any()
-    assert np.array_equal(shown(48, np.arange(2, 3))[0], refined[2])
 
 
 def test_an_unknown_family_is_refused(tmp_path: Path) -> None:

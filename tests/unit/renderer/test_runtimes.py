@@ -15,15 +15,13 @@ from structlog.testing import capture_logs
 
 from services.common.errors import ServiceUnavailable
 from services.common.inference import new_core
-from services.common.nn.face import PLANES
 from services.common.nn.generator import Generator
 from services.common.nn.pix2pixhd import Pix2PixHD
-from services.common.nn.refiner import FaceRefiner
 from services.renderer.generator import BATCH, WindowGenerator
 from services.renderer.runtimes import choose_runtime, engines, onnxruntime
 from services.renderer.runtimes.onnxruntime import CPU, CUDA, TENSORRT, OnnxRuntime, differs
 from services.renderer.runtimes.openvino import OpenVino
-from services.trainer.export import export_face_onnx, export_onnx
+from services.trainer.export import export_onnx
 from tests.unit.common.nn.test_pix2pixhd import CONFIG
 from tests.unit.trainer.figure import make_pose
 from tests.unit.trainer.test_training import TINY
@@ -94,24 +92,6 @@ def test_a_dance_goes_on_from_picture_to_picture(model: Path, tmp_path: Path) ->
 def test_onnx_runtime_repeats_its_bytes(model: Path, tmp_path: Path) -> None:
     first, second = (WindowGenerator(model, WIDTH, HEIGHT, OnnxRuntime(2, tmp_path)) for _ in range(2))
     assert np.array_equal(first(_poses(3)), second(_poses(3)))
-
-
-def test_a_face_is_refined_alike_by_every_runtime(tmp_path: Path) -> None:
-    torch.manual_seed(3)
-    refiner, side = FaceRefiner().eval(), 40
-    torch.nn.init.normal_(refiner.last.weight, std=0.1)
-    path = tmp_path / "face.onnx"
-    path.write_bytes(export_face_onnx(refiner, 32))
-    planes = np.random.default_rng(0).random((BATCH, PLANES, side, side), dtype=np.float32)
-    with torch.inference_mode():
-        expected = refiner(torch.from_numpy(planes)).numpy()
-    assert expected.std() > 0.05
-    by_onnx, by_openvino = (
-        runtime.open_face(path, side, BATCH)(planes) for runtime in (OnnxRuntime(2, tmp_path), OpenVino(2))
-    )
-    assert by_onnx.shape == by_openvino.shape == (BATCH, 3, side, side)
-    assert np.abs(by_onnx - expected).max() < 5e-5
-    assert np.abs(by_openvino - expected).mean() < 5e-3  # by bfloat16, where there is any
 
 
 def test_a_provider_that_does_not_open_is_passed_over_and_named(tmp_path: Path) -> None:
