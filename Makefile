@@ -40,7 +40,7 @@ demo: setup  ## a whole transfer between two synthetic dancers, with the truth b
 	@$(BIN)/understudy demo demo
 
 test: setup  ## every check and test; those of the whole program, which fill a machine, one after the other
-	@export OMP_WAIT_POLICY=PASSIVE; $(BIN)/python -m pytest -n 2 --dist loadfile --ignore tests/integration --ignore tests/e2e && $(BIN)/python -m pytest tests/integration tests/e2e
+	@export OMP_WAIT_POLICY=PASSIVE; $(BIN)/python -m pytest -n 2 --dist loadfile --ignore tests/integration --ignore tests/e2e || failed=1; $(BIN)/python -m pytest tests/integration tests/e2e && test -z "$$failed"
 
 lint: setup  ## ruff and mypy alone
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy

@@ -7,6 +7,7 @@ direction in the picture and as foreshortened as it was, but as long as the targ
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -44,6 +45,8 @@ _RIGID: tuple[tuple[int, tuple[int, ...], tuple[tuple[int, int], ...]], ...] = (
                                                                           (s.RIGHT_ELBOW, s.RIGHT_WRIST))),
 )  # fmt: skip
 
+_HEAD = 0  # of the rigid parts
+
 
 def relative_lengths(keypoints: NDArray[np.float32], heights: Floats) -> tuple[Floats, Floats]:
     """A body's proportions: bones (8,) and rigid parts (5,), each as a fraction of the body's height, NaN if unseen.
@@ -79,8 +82,27 @@ def rebuild(
     return rebuilt[:, : s.KEYPOINT_COUNT]
 
 
+def with_head(
+    places: Floats, keypoints: NDArray[np.float32], source: tuple[Floats, Floats], target: tuple[Floats, Floats]
+) -> Floats:
+    """The places (T, 133, 2) of a source's skeleton with a head of the target's size, about the nose.
+
+    keypoints: float32 (T, 133, 3), the source's, for what is known. source, target: what `relative_lengths` gave.
+    """
+    joint, members, _ = _RIGID[_HEAD]
+    ratio = _ratios(source[1], target[1])[_HEAD]
+    result = places.copy()
+    _attach(result, places, keypoints[..., 2], joint, list(members), np.full(len(places), ratio))
+    return result
+
+
 def _attach(
-    rebuilt: Floats, points: Floats, confidence: Floats, parent: int, children: Sequence[int], scale: Floats
+    rebuilt: Floats,
+    points: Floats,
+    confidence: NDArray[np.floating[Any]],
+    parent: int,
+    children: Sequence[int],
+    scale: Floats,
 ) -> None:
     moved = rebuilt[:, [parent]] + (points[:, children] - points[:, [parent]]) * scale[:, None, None]
     known = (confidence[:, parent] > 0)[:, None, None]

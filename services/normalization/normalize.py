@@ -11,7 +11,7 @@ from services.common import skeleton as s
 from services.common.errors import InvalidOption, NoPersonFound
 from services.common.tracks import PoseTrack
 from services.normalization.fit import Bounds, bounds_of, keep_above, keep_beside, shrink_to_top
-from services.normalization.limbs import rebuild, relative_lengths
+from services.normalization.limbs import rebuild, relative_lengths, with_head
 from services.normalization.placement import Placement, place
 from services.normalization.stance import Stance, measure
 
@@ -39,7 +39,8 @@ def normalize(
     Args:
         source, target: tracks in their clips' registered cameras.
         source_rate, target_rate: frames a second.
-        mode: "global" scales the source's body as a whole, "limbs" gives it the target's bone lengths.
+        mode: "global" scales the source's body as a whole and gives it a head of the target's size, "limbs" gives it
+            the target's bone lengths.
 
     Confidences are kept, and invalid frames of the source stay invalid. Raises InvalidOption for another mode,
     NoPersonFound when either track has no valid frame.
@@ -72,12 +73,12 @@ def _bodies(
     stand = np.stack([placement.x, placement.floor], axis=1)
     feet = np.stack([mine.x, mine.level], axis=1)
     whole: Floats = stand[:, None] + (points - feet[:, None]) * scale[:, :, None]
-    if mode == "global":
-        return whole
     proportions = [
         relative_lengths(track.keypoints[track.valid], stance.height_at(stance.level[track.valid]))
         for track, stance in ((source, mine), (target, theirs))
     ]
+    if mode == "global":
+        return with_head(whole, source.keypoints, proportions[0], proportions[1])
     limbs = rebuild(source.keypoints, placement.scale, proportions[0], proportions[1])
     # The rebuilt skeleton is put where the whole one has its feet: same lift off the floor, same place across it.
     offset = _feet_anchor(whole, source.keypoints) - _feet_anchor(limbs, source.keypoints)

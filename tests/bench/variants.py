@@ -13,6 +13,9 @@ _STILL = Augmentation(chance=0.0, keypoint_noise=0.0, unknown_chance=0.0, backdr
 _CHANGES: dict[str, Callable[[TrainingConfig], TrainingConfig]] = {
     "without_structure": lambda config: replace(config, losses=replace(config.losses, structure=0.0)),
     "without_augmentation": lambda config: replace(config, augmentation=_STILL),
+    "without_noise": lambda config: replace(config, augmentation=replace(config.augmentation, keypoint_noise=0.0)),
+    "without_unknown": lambda config: replace(config, augmentation=replace(config.augmentation, unknown_chance=0.0)),
+    "without_average": lambda config: replace(config, ema_decay=0.0),
 }
 _AS_PUBLISHED = "pix2pixhd_as_published"
 """The anchor with the widths and the number of blocks of the paper, however long that takes."""

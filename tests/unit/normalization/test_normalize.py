@@ -208,3 +208,45 @@ def test_mistakes() -> None:
     nobody = replace(track, valid=np.zeros(10, np.bool_))
     with pytest.raises(NoPersonFound, match="10 of 10 frames of the target"):
         normalize(track, RATE, nobody, RATE)
+
+
+HEAD = [1, 2, 3, 4, *range(23, 91)]
+
+
+def big_headed(track: PoseTrack, factor: float) -> PoseTrack:
+    keypoints = track.keypoints.copy()
+    keypoints[:, HEAD, :2] = keypoints[:, :1, :2] + factor * (keypoints[:, HEAD, :2] - keypoints[:, :1, :2])
+    keypoints[track.keypoints[:, :, 2] == 0] = 0
+    return replace(track, keypoints=keypoints)
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_the_head_is_as_large_as_the_target_s(mode: str) -> None:
+    source, target = dancing(FRAMES, seed=1), dancing(FRAMES, height=250, seed=2)
+    plain, large = (normalize(source, RATE, each, RATE, mode).track for each in (target, big_headed(target, 1.3)))
+    nose = plain.keypoints[:, :1, :2].astype(np.float64)
+    # Against a head of its own size: the source's, at the body's scale.
+    np.testing.assert_allclose(
+        large.keypoints[:, HEAD, :2] - nose, 1.3 * (plain.keypoints[:, HEAD, :2] - nose), atol=0.1
+    )
+    body = [0, *range(5, 23), *range(91, 133)]
+    np.testing.assert_allclose(large.keypoints[:, body], plain.keypoints[:, body], atol=0.05)
+
+
+def test_a_head_whose_size_is_not_known_goes_with_the_body() -> None:
+    source, target = dancing(FRAMES, seed=1), big_headed(dancing(FRAMES, seed=2), 1.3)
+    target.keypoints[:, 3:5] = 0.0  # ears are never seen
+    driven = normalize(source, RATE, target, RATE)
+    offset = (source.keypoints[:, HEAD, :2] - source.keypoints[:, :1, :2]) * np.float32(driven.scale_close)
+    np.testing.assert_allclose(
+        driven.track.keypoints[:, HEAD, :2] - driven.track.keypoints[:, :1, :2], offset, atol=0.1
+    )
+
+
+def test_a_head_without_a_nose_stays_where_it_is() -> None:
+    source, target = dancing(FRAMES, seed=1), big_headed(dancing(FRAMES, seed=2), 1.3)
+    source.keypoints[5, 0] = 0.0
+    driven = normalize(source, RATE, target, RATE)
+    apart = np.ptp(driven.track.keypoints[:, 23:91, 0], axis=1) / np.ptp(source.keypoints[:, 23:91, 0], axis=1)
+    assert apart[5] == pytest.approx(driven.scale_close, rel=0.01)
+    assert apart[6] > 1.1 * driven.scale_close
