@@ -52,8 +52,9 @@ class Child:
         """
         command = [sys.executable, "-m", self._module]
         with subprocess.Popen(  # noqa: S603 - our own interpreter and module, no shell
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=_environment()
-        ) as process:
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=_environment(),
+            bufsize=0,  # what a child that has ended did not take would be sent again, and fail again, at the end
+        ) as process:  # fmt: skip
             try:
                 yield from self._converse(process, job)
                 self._check_end(process)
@@ -122,8 +123,9 @@ class Child:
 def _send(process: subprocess.Popen[bytes], message: dict[str, Any]) -> None:
     assert process.stdin is not None
     try:
-        process.stdin.write(json.dumps(message).encode() + b"\n")
-        process.stdin.flush()
+        rest = json.dumps(message).encode() + b"\n"
+        while rest:
+            rest = rest[process.stdin.write(rest) :]
     except BrokenPipeError:
         pass  # it has ended; what it said, and how, tells why
 
