@@ -1,4 +1,4 @@
-"""The `limbs` mode: the target's bone lengths under the source's angles.
+"""The target's proportions: the head's size, and in the mode `limbs` all bone lengths under the source's angles.
 
 The source's skeleton is taken apart into bones and put together again from the hips outwards, each bone along its own
 direction in the picture and as foreshortened as it was, but as long as the target's.
@@ -7,7 +7,6 @@ direction in the picture and as foreshortened as it was, but as long as the targ
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,9 +33,12 @@ _BONES: tuple[tuple[tuple[int, int], ...], ...] = (
     ((s.LEFT_HIP, s.LEFT_KNEE), (s.RIGHT_HIP, s.RIGHT_KNEE)),
     ((s.LEFT_KNEE, s.LEFT_ANKLE), (s.RIGHT_KNEE, s.RIGHT_ANKLE)),
 )
-# Parts that move rigidly with one joint, and the two pairs of points that measure each part's size.
+# The height of the face, from between the eyes to the chin: as long in profile as seen from before, which nothing
+# between nose, eyes and ears is.
+_BRIDGE, _CHIN = s.FACE.start + 27, s.FACE.start + 8
+# Parts that move rigidly with one joint, and the pairs of points that measure each part's size.
 _RIGID: tuple[tuple[int, tuple[int, ...], tuple[tuple[int, int], ...]], ...] = (
-    (s.NOSE, (1, 2, 3, 4, *range(s.FACE.start, s.FACE.stop)), ((s.NOSE, s.LEFT_EAR), (s.NOSE, s.RIGHT_EAR))),
+    (s.NOSE, (1, 2, 3, 4, *range(s.FACE.start, s.FACE.stop)), ((_BRIDGE, _CHIN),)),
     (s.LEFT_ANKLE, (17, 18, 19), ((s.LEFT_HEEL, s.LEFT_BIG_TOE), (s.RIGHT_HEEL, s.RIGHT_BIG_TOE))),
     (s.RIGHT_ANKLE, (20, 21, 22), ((s.LEFT_HEEL, s.LEFT_BIG_TOE), (s.RIGHT_HEEL, s.RIGHT_BIG_TOE))),
     (s.LEFT_WRIST, tuple(range(s.LEFT_HAND.start, s.LEFT_HAND.stop)), ((s.LEFT_ELBOW, s.LEFT_WRIST),
@@ -92,17 +94,13 @@ def with_head(
     joint, members, _ = _RIGID[_HEAD]
     ratio = _ratios(source[1], target[1])[_HEAD]
     result = places.copy()
-    _attach(result, places, keypoints[..., 2], joint, list(members), np.full(len(places), ratio))
+    confidence = keypoints[..., 2].astype(np.float64)
+    _attach(result, places, confidence, joint, list(members), np.full(len(places), ratio))
     return result
 
 
 def _attach(
-    rebuilt: Floats,
-    points: Floats,
-    confidence: NDArray[np.floating[Any]],
-    parent: int,
-    children: Sequence[int],
-    scale: Floats,
+    rebuilt: Floats, points: Floats, confidence: Floats, parent: int, children: Sequence[int], scale: Floats
 ) -> None:
     moved = rebuilt[:, [parent]] + (points[:, children] - points[:, [parent]]) * scale[:, None, None]
     known = (confidence[:, parent] > 0)[:, None, None]

@@ -77,8 +77,9 @@ def _bodies(
         relative_lengths(track.keypoints[track.valid], stance.height_at(stance.level[track.valid]))
         for track, stance in ((source, mine), (target, theirs))
     ]
+    whole = with_head(whole, source.keypoints, proportions[0], proportions[1])
     if mode == "global":
-        return with_head(whole, source.keypoints, proportions[0], proportions[1])
+        return whole
     limbs = rebuild(source.keypoints, placement.scale, proportions[0], proportions[1])
     # The rebuilt skeleton is put where the whole one has its feet: same lift off the floor, same place across it.
     offset = _feet_anchor(whole, source.keypoints) - _feet_anchor(limbs, source.keypoints)

@@ -13,7 +13,7 @@ from services.common.tracks import CameraPath, PoseTrack
 from services.normalization.normalize import normalize
 from services.normalization.preview import preview
 
-VERSION: Final = 2
+VERSION: Final = 3
 TRACK_NAME: Final = "track.safetensors"
 CAMERA_NAME: Final = "camera.safetensors"
 PREVIEW_NAME: Final = "preview.jpg"

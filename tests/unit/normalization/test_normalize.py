@@ -235,12 +235,23 @@ def test_the_head_is_as_large_as_the_target_s(mode: str) -> None:
 
 def test_a_head_whose_size_is_not_known_goes_with_the_body() -> None:
     source, target = dancing(FRAMES, seed=1), big_headed(dancing(FRAMES, seed=2), 1.3)
-    target.keypoints[:, 3:5] = 0.0  # ears are never seen
+    target.keypoints[:, 23:91, 2] *= 0.1  # too far away for a face
     driven = normalize(source, RATE, target, RATE)
     offset = (source.keypoints[:, HEAD, :2] - source.keypoints[:, :1, :2]) * np.float32(driven.scale_close)
     np.testing.assert_allclose(
         driven.track.keypoints[:, HEAD, :2] - driven.track.keypoints[:, :1, :2], offset, atol=0.1
     )
+
+
+def test_a_head_seen_in_profile_is_as_large_as_one_seen_from_before() -> None:
+    source, target = dancing(FRAMES, seed=1), dancing(FRAMES, seed=2)
+    target.keypoints[:, [31, 50], 0] = target.keypoints[:, :1, 0]  # chin and bridge, above each other
+    turned = replace(target, keypoints=target.keypoints.copy())
+    beside = turned.keypoints[:, HEAD, 0] - turned.keypoints[:, :1, 0]
+    turned.keypoints[:, HEAD, 0] = turned.keypoints[:, :1, 0] + 0.2 * beside
+    turned.keypoints[:, 3:5, 0] += 30.0  # both ears are behind the nose
+    plain, other = (normalize(source, RATE, each, RATE).track for each in (target, turned))
+    np.testing.assert_allclose(other.keypoints, plain.keypoints, atol=0.5)
 
 
 def test_a_head_without_a_nose_stays_where_it_is() -> None:
