@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import sqlite3
+import time
 from collections.abc import Callable, Iterator
 from typing import Any, Final, ParamSpec, TypeVar
 
@@ -28,6 +30,7 @@ POSTGRES_ARGUMENTS: Final = {
 }
 _FULL = ("disk is full", "No space left")
 _WAIT_SECONDS = 1.0
+_BUSY_SECONDS = 10
 _SCHEMA_LOCK = 0x756E646572  # any number that no other program takes: two replicas make the tables one after the other
 
 
@@ -126,6 +129,16 @@ def _first_line(error: BaseException | None) -> str:
 
 def _tune_sqlite(connection: Any, _record: object) -> None:
     cursor = connection.cursor()
-    cursor.execute("PRAGMA busy_timeout=10000")
-    cursor.execute("PRAGMA journal_mode=WAL")
+    cursor.execute(f"PRAGMA busy_timeout={_BUSY_SECONDS * 1000}")
+    # Of processes that turn a new file to WAL at once, SQLite may refuse some without waiting, whatever the busy
+    # timeout: two that read and both want to write would wait for each other (sqlite.org/c3ref/busy_handler.html).
+    deadline = time.monotonic() + _BUSY_SECONDS
+    while True:
+        try:
+            cursor.execute("PRAGMA journal_mode=WAL")
+            break
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode != sqlite3.SQLITE_BUSY or time.monotonic() >= deadline:
+                raise
+        time.sleep(0.01)
     cursor.close()

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import sqlite3
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -171,6 +173,18 @@ def test_gateways_that_start_at_once_make_the_tables_once(url: str) -> None:
     for gateway in at_once(6, lambda _: Database(url)):
         gateway.ping()
         gateway.close()
+
+
+def test_a_gateway_that_starts_while_another_begins_the_file_waits_for_it(tmp_path: Path) -> None:
+    """SQLite's busy timeout does not hold for the turn to WAL: it refuses at once."""
+    path = tmp_path / "gateway.db"
+    with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as other, ThreadPoolExecutor(1) as thread:
+        other.execute("BEGIN IMMEDIATE")
+        starting = thread.submit(Database, f"sqlite:///{path}")
+        with pytest.raises(TimeoutError):
+            starting.result(timeout=0.5)
+        other.execute("COMMIT")
+        starting.result().close()
 
 
 def test_racing_writes_of_one_thing_end_in_one_of_them(url: str) -> None:
