@@ -13,7 +13,8 @@ from services.trainer.augment import Batch, Draw, draw_batch
 from services.trainer.data import TrainingSet
 from services.trainer.device import Device
 from services.trainer.distributed import ALONE, World
-from services.trainer.losses import generator_losses
+from services.trainer.losses import generator_losses, grown
+from services.trainer.perceptual import Perceptual
 from services.trainer.presets import TrainingConfig
 from services.trainer.training import Floats, Losses, Training
 
@@ -24,8 +25,15 @@ class CompositeTraining(Training):
     config: TrainingConfig
     gradient_limit = 1.0
 
-    def __init__(self, config: TrainingConfig, data: TrainingSet, device: Device, world: World = ALONE) -> None:
-        super().__init__(config, data, device, world)
+    def __init__(
+        self,
+        config: TrainingConfig,
+        data: TrainingSet,
+        device: Device,
+        world: World = ALONE,
+        perceptual: Perceptual | None = None,
+    ) -> None:
+        super().__init__(config, data, device, world, perceptual)
         self.generator = device.place(Generator(config.generator))
         self.average = device.place(Generator(config.generator)).requires_grad_(requires_grad=False)
         self.average.load_state_dict(self.generator.state_dict())
@@ -74,7 +82,12 @@ class CompositeTraining(Training):
             planes = self.generator.draw(batch.keypoints, *self.grid)
         with self.device.autocast():
             output = self.generator.window(planes)
-        losses, _ = generator_losses(output, batch, self.config.losses)
+        losses, composite = generator_losses(output, batch, self.config.losses)
+        if self.perceptual is not None:
+            # Away from the person the plate differs from the film as it likes: that is not to be learnt from.
+            made = torch.lerp(batch.frame, composite, grown(batch.matte) * batch.seen)
+            with self.device.autocast():
+                losses["perceptual"] = self.config.losses.perceptual * self.perceptual(made, batch.frame)
         total = torch.stack(list(losses.values())).sum() * share
         total.backward()  # type: ignore[no-untyped-call]
         return losses

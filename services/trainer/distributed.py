@@ -43,6 +43,10 @@ class World:
         distributed.all_reduce(sums)
         return dict(zip(values, (sums / self.size).tolist(), strict=True))
 
+    def stops(self, *, here: bool) -> bool:
+        """Whether one of the processes would stop: those that only help have no opinion of their own."""
+        return self.mean({"stop": float(here)})["stop"] > 0.0
+
 
 ALONE = World()
 

@@ -6,6 +6,7 @@ from services.trainer.composite import CompositeTraining
 from services.trainer.data import TrainingSet
 from services.trainer.device import Device
 from services.trainer.distributed import ALONE, World
+from services.trainer.perceptual import Perceptual
 from services.trainer.pix2pixhd import AnchorTraining
 from services.trainer.presets import AnchorConfig, Config
 from services.trainer.training import Training
@@ -16,8 +17,10 @@ def paints_everything(config: Config) -> bool:
     return isinstance(config, AnchorConfig)
 
 
-def begin_training(config: Config, data: TrainingSet, device: Device, world: World = ALONE) -> Training:
-    """A run of the configuration's family, before its first iteration."""
+def begin_training(
+    config: Config, data: TrainingSet, device: Device, world: World = ALONE, perceptual: Perceptual | None = None
+) -> Training:
+    """A run of the configuration's family, before its first iteration. See Training."""
     if isinstance(config, AnchorConfig):
-        return AnchorTraining(config, data, device, world)
-    return CompositeTraining(config, data, device, world)
+        return AnchorTraining(config, data, device, world, perceptual)
+    return CompositeTraining(config, data, device, world, perceptual)

@@ -21,6 +21,8 @@ class LossWeights:
     """Absolute difference of alpha and matte."""
     structure: float = 1.0
     """1 - SSIM of the composite inside the person."""
+    perceptual: float = 1.0
+    """See perceptual.py; counts where there are weights for it."""
     background: float = 0.1
     """Weight of pixels away from the person, relative to the person's."""
 

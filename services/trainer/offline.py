@@ -21,7 +21,7 @@ from services.trainer.config import TrainerSettings
 from services.trainer.distributed import joined_world
 from services.trainer.presets import run_config
 from services.trainer.study import StudyRefs
-from services.trainer.worker import Trainer, TrainRequest, performer_recipe
+from services.trainer.worker import Trainer, TrainRequest
 
 _log = logger(__name__)
 
@@ -46,6 +46,7 @@ def _arguments(given: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--family", default="", help="composite or pix2pixhd")
     parser.add_argument("--iterations", type=int, default=0, help="0 is the preset's")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--quality-target", type=float, default=0.0, help="SSIM at which to stop; 0 is never (default)")
     return parser.parse_args(given)
 
 
@@ -54,19 +55,24 @@ def main(given: list[str] | None = None) -> None:
     arguments, settings = _arguments(given), TrainerSettings()
     configure_logging("trainer", settings.log_format, settings.log_level)
     artifacts = Artifacts(settings.open_store(), settings.cache_dir)
-    config = run_config(arguments.preset, arguments.family, arguments.iterations, arguments.seed)
+    config = run_config(
+        arguments.preset, arguments.family, arguments.iterations, arguments.seed, arguments.quality_target
+    )
     request = TrainRequest(studied_target(artifacts, arguments.plate), config)
-    recipe = performer_recipe(request)
-    if artifacts.exists(recipe.ref):
-        _log.info("the performer is there already", key=recipe.key)
-        return
 
     def tell(event: object) -> None:
         if isinstance(event, Progress):
             _log.info("training", done=event.done, total=event.total, detail=event.message)
 
     with joined_world() as world:
-        trainer = Trainer(artifacts, settings.trainer_device, settings.trainer_checkpoint_seconds, world)
+        trainer = Trainer(
+            artifacts, settings.trainer_device, settings.trainer_checkpoint_seconds, world,
+            settings.trainer_perceptual_weights,
+        )  # fmt: skip
+        recipe = trainer.recipe(request)
+        if artifacts.exists(recipe.ref):
+            _log.info("the performer is there already", key=recipe.key)
+            return
         writer = artifacts.write(recipe)
         facts = trainer.train(request, Job(tell if world.rank == 0 else lambda _event: None), writer)
         if world.rank == 0:

@@ -18,6 +18,7 @@ from services.trainer.data import TrainingSet
 from services.trainer.device import Device
 from services.trainer.discriminators import Features, MultiScaleDiscriminator, feature_matching, judged_as
 from services.trainer.distributed import ALONE, World
+from services.trainer.perceptual import Perceptual
 from services.trainer.presets import AnchorConfig
 from services.trainer.training import Floats, Training
 
@@ -32,8 +33,15 @@ class AnchorTraining(Training):
 
     config: AnchorConfig
 
-    def __init__(self, config: AnchorConfig, data: TrainingSet, device: Device, world: World = ALONE) -> None:
-        super().__init__(config, data, device, world)
+    def __init__(
+        self,
+        config: AnchorConfig,
+        data: TrainingSet,
+        device: Device,
+        world: World = ALONE,
+        perceptual: Perceptual | None = None,
+    ) -> None:
+        super().__init__(config, data, device, world, perceptual)
         self.generator = device.place(Pix2PixHD(config.generator))
         inputs = 2 * (len(CHANNELS) + 3)
         self.judges = device.place(MultiScaleDiscriminator(inputs, config.judge_width, scales=config.judge_scales))
@@ -117,6 +125,10 @@ class AnchorTraining(Training):
             self.judges.requires_grad_(requires_grad=True)
         losses["adversarial"] = judged_as(judged, 1.0)
         losses["features"] = self.config.feature_matching * feature_matching(judged, judged_real)
+        if self.perceptual is not None:
+            with self.device.autocast():
+                found = self.perceptual(*(0.5 * torch.cat(pictures) + 0.5 for pictures in (made, truth)))
+            losses["perceptual"] = self.config.perceptual * found
         total = torch.stack(list(losses.values())).sum() * share
         total.backward()  # type: ignore[no-untyped-call]
         return losses

@@ -65,6 +65,8 @@ class AnchorConfig:
     learning_rate: float = 2e-4
     feature_matching: float = 10.0
     """Weight of feature matching; that of the adversarial loss is 1."""
+    perceptual: float = 10.0
+    """Weight of the perceptual loss (perceptual.py), where there are weights for it."""
     coarse_part: float = 0.5
     """Part of the iterations in which the global generator is trained alone."""
     enhancer_part: float = 0.1

@@ -15,7 +15,7 @@ from services.trainer.examiner import EvaluateRequest, Examiner, RowRequest
 from services.trainer.heldout import heldout_recipe
 from services.trainer.presets import run_config
 from services.trainer.study import StudyRefs
-from services.trainer.worker import Trainer, TrainRequest, performer_recipe
+from services.trainer.worker import Trainer, TrainRequest
 
 Context = grpc.aio.ServicerContext[Any, Any]
 Responses = AsyncIterator[trainer_pb2.TrainResponse]
@@ -31,7 +31,7 @@ class TrainerServicer(trainer_pb2_grpc.TrainerServiceServicer):
         """See trainer.proto."""
         del context
         order = self._from_message(request)
-        recipe = performer_recipe(order)
+        recipe = self._worker.recipe(order)
         async for event in self._runner.run(recipe, lambda job, writer: self._worker.train(order, job, writer)):
             if isinstance(event, Progress):
                 yield trainer_pb2.TrainResponse(progress=rpc.from_progress(event))

@@ -20,6 +20,7 @@ from services.trainer.checkpoint import Checkpoint, optimiser_tensors, restore_o
 from services.trainer.data import TrainingSet
 from services.trainer.device import Device, out_of_memory
 from services.trainer.distributed import ALONE, World
+from services.trainer.perceptual import Perceptual
 from services.trainer.presets import Config
 
 Floats = NDArray[np.float32]
@@ -39,16 +40,25 @@ class Training(ABC):
         data: what it learns from, already on the device.
         device: where and in which precision it computes.
         world: the processes that train together.
+        perceptual: a further loss, whose weights the recipe names; None where there are none.
     """
 
     gradient_limit = math.inf
     """Gradients of a larger norm than this are shortened to it."""
 
-    def __init__(self, config: Config, data: TrainingSet, device: Device, world: World = ALONE) -> None:
+    def __init__(
+        self,
+        config: Config,
+        data: TrainingSet,
+        device: Device,
+        world: World = ALONE,
+        perceptual: Perceptual | None = None,
+    ) -> None:
         if config.batch % world.size:
             raise ValueError(f"a batch of {config.batch} cannot be shared evenly by {world.size} processes")
         torch.manual_seed(config.seed)
         self.config, self.data, self.device, self.world, self.step = config, data, device, world, 0
+        self.perceptual = device.place(perceptual) if perceptual is not None else None
         self.parts = 1
         self.networks: dict[str, nn.Module] = {}
         """By name, all that a checkpoint holds."""
@@ -158,7 +168,7 @@ class Hooks:
     check: may raise to stop the run, which is saved first. save: keeps a checkpoint. report: progress; the estimate
     is of the seconds left. sample: mean losses since the last sample, a picture is due.
     reached: asked every `ask_every` iterations, by their number and not by the clock, so that a run can be repeated;
-    ends the run when true.
+    ends the run, in all processes, when true.
     """
 
     check: Callable[[], None]
@@ -189,7 +199,7 @@ def train(training: Training, hooks: Hooks) -> None:
             hooks.save(training.checkpoint())
             raise
         # Before the iteration: a run that goes on from a checkpoint made here asks what the first run asked.
-        if training.step > 0 and training.step % hooks.ask_every == 0 and hooks.reached():
+        if training.step > 0 and training.step % hooks.ask_every == 0 and training.world.stops(here=hooks.reached()):
             break
         losses = training.iterate()
         sums = {name: sums.get(name, 0.0) + value for name, value in losses.items()}

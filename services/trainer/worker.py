@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from pathlib import Path
 
 import numpy as np
 import safetensors.torch
@@ -27,6 +28,7 @@ from services.trainer.evaluation import Evaluation, evaluate
 from services.trainer.export import export_onnx
 from services.trainer.families import begin_training, paints_everything
 from services.trainer.heldout import hold_out
+from services.trainer.perceptual import Perceptual
 from services.trainer.performer import find_shadow, jpeg, performer_facts, write_performer
 from services.trainer.presets import Config, RunConfig, usual_preset
 from services.trainer.quality import Choice, Gauge
@@ -49,8 +51,8 @@ class TrainRequest:
     """A performer whose weights the training begins with: how one that exists learns from another clip."""
 
 
-def performer_recipe(request: TrainRequest) -> Recipe:
-    """Everything that decides the performer."""
+def performer_recipe(request: TrainRequest, model: str = "") -> Recipe:
+    """Everything that decides the performer. model: of the perceptual loss, where there is one."""
     refs = request.refs
     inputs: dict[str, ArtifactRef | Sequence[ArtifactRef]] = {
         "clip": refs.clip, "track": refs.track, "camera": refs.camera,
@@ -58,13 +60,15 @@ def performer_recipe(request: TrainRequest) -> Recipe:
     }  # fmt: skip
     if request.initial is not None:
         inputs["initial"] = request.initial
-    return Recipe("performer", "training", VERSION, inputs, request.config.to_json())
+    trained = not isinstance(request.config, DraftConfig)
+    return Recipe("performer", "training", VERSION, inputs, request.config.to_json(), model if trained else "")
 
 
 class Trainer:
     """Trains performers on one device. `train` is one call's work and keeps nothing for the next.
 
-    world: the processes that train together; each makes the same call, and the first one writes.
+    world: the processes that train together; each makes the same call, and the first one writes. perceptual: weights of
+    the perceptual loss; None does without. Raises WeightsMissing, DataCorrupted for weights that are none.
     """
 
     def __init__(
@@ -73,8 +77,10 @@ class Trainer:
         device_name: str = "auto",
         save_every_seconds: float = 25.0,
         world: World = ALONE,
+        perceptual: Path | None = None,
     ) -> None:
         self._artifacts = artifacts
+        self._perceptual = Perceptual(perceptual) if perceptual is not None else None
         self._world = world
         self._device_name = device_name
         self._save_every_seconds = save_every_seconds
@@ -82,6 +88,10 @@ class Trainer:
     def load(self) -> None:
         """Raises RuntimeError when the device that the settings name is not there."""
         choose_device(self._device_name)
+
+    def recipe(self, request: TrainRequest) -> Recipe:
+        """Everything that decides the performer that `train` would make."""
+        return performer_recipe(request, self._perceptual.digest if self._perceptual is not None else "")
 
     def usual_preset(self) -> str:
         """The preset of requests that name none. Raises RuntimeError when the device is not there."""
@@ -104,7 +114,7 @@ class Trainer:
         still = paints_everything(config)
         split = split_clip(study.track, study.camera, config.resolution, config.most_frames, still=still)
         data = _read(study, split, config, job).to(device.torch)
-        training = begin_training(config, data, device, self._world)
+        training = begin_training(config, data, device, self._world, self._perceptual)
         if request.initial is not None:
             training.begin_from(_initial_weights(self._artifacts.open(request.initial), config))
         scratch = self._artifacts.scratch(writer.recipe.key)
