@@ -15,10 +15,7 @@ def main() -> None:
     """Serves until it is told to stop."""
     settings = TrainerSettings()  # filled from the environment
     runner = open_runner(settings)
-    worker = Trainer(
-        runner.artifacts, settings.trainer_device, settings.trainer_checkpoint_seconds,
-        perceptual=settings.trainer_perceptual_weights,
-    )  # fmt: skip
+    worker = Trainer.from_settings(runner.artifacts, settings)
     servicer = TrainerServicer(runner, worker, Examiner(runner.artifacts, settings.trainer_lpips_weights))
     service = Service(
         name="trainer",

@@ -65,10 +65,7 @@ def main(given: list[str] | None = None) -> None:
             _log.info("training", done=event.done, total=event.total, detail=event.message)
 
     with joined_world() as world:
-        trainer = Trainer(
-            artifacts, settings.trainer_device, settings.trainer_checkpoint_seconds, world,
-            settings.trainer_perceptual_weights,
-        )  # fmt: skip
+        trainer = Trainer.from_settings(artifacts, settings, world)
         recipe = trainer.recipe(request)
         if artifacts.exists(recipe.ref):
             _log.info("the performer is there already", key=recipe.key)

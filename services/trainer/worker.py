@@ -20,6 +20,7 @@ from services.common.stage import Job
 from services.common.telemetry import logger
 from services.trainer.augment import whole_batch
 from services.trainer.checkpoint import load_checkpoint, save_checkpoint
+from services.trainer.config import TrainerSettings
 from services.trainer.data import Split, TrainingSet, load_training_set, split_clip
 from services.trainer.device import choose_device
 from services.trainer.distributed import ALONE, World
@@ -84,6 +85,14 @@ class Trainer:
         self._world = world
         self._device_name = device_name
         self._save_every_seconds = save_every_seconds
+
+    @classmethod
+    def from_settings(cls, artifacts: Artifacts, settings: TrainerSettings, world: World = ALONE) -> Trainer:
+        """As the settings have it."""
+        return cls(
+            artifacts, settings.trainer_device, settings.trainer_checkpoint_seconds, world,
+            settings.trainer_perceptual_weights,
+        )  # fmt: skip
 
     def load(self) -> None:
         """Raises RuntimeError when the device that the settings name is not there."""

@@ -60,7 +60,7 @@ async def running(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncItera
         trainer_device="cpu", trainer_checkpoint_seconds=0.5,
     )  # fmt: skip
     runner = open_runner(settings)
-    worker = Trainer(runner.artifacts, settings.trainer_device, settings.trainer_checkpoint_seconds)
+    worker = Trainer.from_settings(runner.artifacts, settings)
     servicer = TrainerServicer(runner, worker, Examiner(runner.artifacts))
     service = Service(
         name="trainer",

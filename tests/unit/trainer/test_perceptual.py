@@ -110,17 +110,21 @@ def test_what_is_away_from_the_person_does_not_count(perceptual: Perceptual) -> 
     training = begin_training(config, data, EXACT, perceptual=perceptual)
     (batch,) = training.draw(Draw(config.batch, config.seed, 0, 0, config.batch))
     other = replace(batch, plate=torch.where(grown(batch.matte) > 0.0, batch.plate, 1.0 - batch.plate))
-    first, second = (training.backward([each], 1.0) for each in (batch, other))
-    assert float(first["perceptual"]) == float(second["perceptual"]) > 0.0
-    assert float(first["colour"]) < float(second["colour"])
+    first, second = (
+        {name: float(loss.detach()) for name, loss in training.backward([each], 1.0).items()} for each in (batch, other)
+    )
+    assert first["perceptual"] == second["perceptual"] > 0.0
+    assert first["colour"] < second["colour"]
 
 
 def test_weights_are_part_of_a_trained_performers_key_and_not_of_a_drafts(tmp_path: Path) -> None:
     def key(preset: str, weights: dict[str, torch.Tensor] | None) -> str:
         path = saved_vgg(tmp_path, weights) if weights is not None else None
         trainer = Trainer(Artifacts(MemoryObjectStore(), tmp_path / "cache"), "cpu", perceptual=path)
-        refs = StudyRefs(*(ArtifactRef(kind, "0" * 64) for kind in ("clip", "pose_track", "camera_path")), [],
-                         ArtifactRef("plate", "0" * 64))  # fmt: skip
+        clip, track, camera, plate = (
+            ArtifactRef(kind, "0" * 64) for kind in ("clip", "pose_track", "camera_path", "plate")
+        )
+        refs = StudyRefs(clip, track, camera, [], plate)
         return trainer.recipe(TrainRequest(refs, run_config(preset, "", 0, 0))).key
 
     assert len({key("preview", each) for each in (None, random_vgg(), passing_vgg(1.0))}) == 3
