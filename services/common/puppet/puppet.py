@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -11,7 +12,7 @@ from numpy.typing import NDArray
 
 from services.common.camera import compose, invert
 from services.common.puppet.choose import Poses, choose_references
-from services.common.puppet.parts import PARTS, Posed, part_maps, pose_parts, trunk_length, turn_between
+from services.common.puppet.parts import PARTS, TRUNK, Posed, covered, part_maps, pose_parts, trunk_length, turn_between
 
 Floats = NDArray[np.float32]
 Area = tuple[slice, slice]
@@ -26,7 +27,13 @@ _OVERLAP = 2.0
 _IN_FRONT = 0.6
 # References whose limb stands differently count less for that limb, by exp(-_FAITH * turn).
 _FAITH = 40.0
+# Arms that lie before the trunk in a reference would be seen on it. So it counts as if it were turned by this much
+# more, and where all are covered by more than `_BARER` than need be, another one lends its trunk: it is chosen by its
+# distance and by what is covered, a whole trunk costing as much as this distance.
+_COVERED, _COVERED_COST, _BARER = 0.4, 1.0, 0.03
 _REFERENCES = 2
+_ALL = range(len(PARTS))
+_NOT_TRUNK = np.arange(len(PARTS)) != TRUNK
 # Pixels of the references whose cut-outs are kept.
 _CACHED_PX = 24 * 512**2
 # What belongs to which part is worked out at so many points along the picture's longer side, and is smooth between.
@@ -96,20 +103,29 @@ class Puppet:
         self._size = (width, height)
         self._trunk_px = trunk_length(references.keypoints)
         self._posed = [pose_parts(keypoints, self._trunk_px) for keypoints in references.keypoints]
+        self._hidden = np.array([covered(posed) for posed in self._posed])
         self._chosen = choose_references(poses, references.keypoints, self._trunk_px, _REFERENCES)
-        self._cut_outs = lru_cache(max(_REFERENCES, _CACHED_PX // references.side**2))(self._cut)
+        penalties = _COVERED_COST * self._hidden[:, TRUNK]
+        self._bare = choose_references(poses, references.keypoints, self._trunk_px, 1, penalties)[:, 0]
+        self._cut_outs = lru_cache(max(_REFERENCES + 1, _CACHED_PX // references.side**2))(self._cut)
 
     def __call__(self, frame: int) -> Floats:
         """A frame of the dance: float32 (height, width, 4) in 0..1, colour not multiplied by alpha, and alpha."""
         driven = pose_parts(self._poses[np.array([frame])][0], self._trunk_px)
         field = Field.of(driven, self._size, front=True)
         chosen = [int(index) for index in self._chosen[frame]]
+        bare = int(self._bare[frame])
+        lent = [bare] if self._hidden[bare, TRUNK] < self._hidden[chosen, TRUNK].min() - _BARER else []
+        chosen += lent
         turns = np.array([turn_between(driven, self._posed[index]) for index in chosen])
+        turns += _COVERED * self._hidden[chosen]
+        if lent:
+            turns[-1, _NOT_TRUNK] = np.inf
         sure = np.array([self._posed[index].confidence for index in chosen])
         # From the least turned on: else two that are turned far would count alike.
         faith = np.exp(-_FAITH * (turns - turns.min(axis=0))) * np.clip(sure, 0.05, 1.0)
         faith = (faith / faith.sum(axis=0)).astype(np.float32)
-        placed = [self._place(index, driven, field.step) for index in chosen]
+        placed = [self._place(index, driven, field.step, (TRUNK,) if index in lent else _ALL) for index in chosen]
         result = np.zeros((self._size[1], self._size[0], 4), np.float32)
         box = _around([each.area for parts in placed for each in parts])
         if box is None:
@@ -121,10 +137,10 @@ class Puppet:
         result[box] = cv2.merge(list(np.clip(total, 0.0, 1.0)))
         return result
 
-    def _place(self, index: int, driven: Posed, step: int) -> list[_Placed]:
-        """The parts of one reference, each in its place of the driven pose."""
+    def _place(self, index: int, driven: Posed, step: int, parts: Sequence[int]) -> list[_Placed]:
+        """These parts of one reference, each in its place of the driven pose."""
         maps = part_maps(driven, self._posed[index])
-        cut_outs = enumerate(self._cut_outs(index))
+        cut_outs = [(part, self._cut_outs(index)[part]) for part in parts]
         there = [(part, cut) for part, cut in cut_outs if cut is not None and driven.confidence[part] > 0]
         placed = [_place(part, cut, invert(maps[part]), self._size, step) for part, cut in there]
         return [each for each in placed if each.layer.size]

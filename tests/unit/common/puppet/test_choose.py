@@ -38,6 +38,14 @@ def test_in_how_many_parts_distances_are_worked_out_does_not_matter(monkeypatch:
     assert np.array_equal(choose_references(POSES, POSES[::3], TRUNK, 2), whole)
 
 
+def test_what_is_charged_for_is_chosen_only_where_it_is_worth_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(choose, "_SWITCH", 0.0)
+    penalties = np.where(np.arange(30) % 2, 1e3, 0.0)
+    chosen = choose_references(POSES, POSES, TRUNK, 1, penalties)[:, 0]
+    assert not (chosen % 2).any()
+    assert chosen[::2].tolist() == list(range(0, 30, 2))
+
+
 def test_changes_cost() -> None:
     chosen = choose_references(POSES, POSES, TRUNK, 2)
     assert len(set(chosen[:, 0].tolist())) < 30

@@ -9,10 +9,27 @@ from numpy.typing import NDArray
 from services.common.camera import compose, warp
 from services.common.nn.window import fit_window
 from services.common.puppet import Puppet, References
-from services.common.skeleton import LEFT_ELBOW, LEFT_HAND, LEFT_WRIST, NOSE
+from services.common.puppet.parts import TRUNK, covered, pose_parts, trunk_length
+from services.common.skeleton import (
+    LEFT_ANKLE,
+    LEFT_ELBOW,
+    LEFT_HAND,
+    LEFT_HIP,
+    LEFT_KNEE,
+    LEFT_SHOULDER,
+    LEFT_WRIST,
+    NOSE,
+    RIGHT_ELBOW,
+    RIGHT_HAND,
+    RIGHT_HIP,
+    RIGHT_SHOULDER,
+    RIGHT_WRIST,
+)  # fmt: skip
 from tests.unit.trainer.figure import Study, make_study
 
 SIDE = 128
+LEFT_ARM = [LEFT_ELBOW, LEFT_WRIST, *range(LEFT_HAND.start, LEFT_HAND.stop)]
+RIGHT_ARM = [RIGHT_ELBOW, RIGHT_WRIST, *range(RIGHT_HAND.start, RIGHT_HAND.stop)]
 Floats = NDArray[np.float32]
 
 
@@ -86,6 +103,47 @@ def test_of_two_limbs_that_are_turned_far_the_nearer_one_is_taken(references: Re
     window = Puppet(References(pictures, keypoints), wanted, SIDE, SIDE)(0)
     middle = (wanted[0, LEFT_WRIST, :2] + elbow) / 2
     assert window[round(middle[1]), round(middle[0]), 0] > 0.85
+
+
+def _with_arms(pose: Floats, reach: float) -> Floats:
+    """The pose with both arms stretched from the shoulders, sideways by so many trunks (below 0: across the body)."""
+    moved, trunk = pose.copy(), trunk_length(pose[None])
+    for side, shoulder, points in ((1, LEFT_SHOULDER, LEFT_ARM), (-1, RIGHT_SHOULDER, RIGHT_ARM)):
+        away = np.sign(pose[LEFT_SHOULDER, 0] - pose[RIGHT_SHOULDER, 0]) * side * reach * trunk
+        for rank, point in enumerate(points):
+            part = min(0.5 * (rank + 1), 1.0)
+            moved[point, :2] = pose[shoulder, :2] + part * np.array([away, 0.5 * trunk])
+            moved[point, 2] = 1.0
+    return moved
+
+
+def test_forearms_before_a_part_cover_it(references: References) -> None:
+    pose = references.keypoints[5]
+    trunk = trunk_length(pose[None])
+    across, aside = (covered(pose_parts(_with_arms(pose, reach), trunk)) for reach in (-0.4, 1.2))
+    assert across[TRUNK] > 0.2
+    assert aside[TRUNK] < 0.02
+    assert all(found.max() <= 1.0 and not found[-1] for found in (across, aside))  # a hand is covered by nothing
+
+
+def test_a_trunk_is_of_who_has_no_arms_before_it_and_all_else_of_who_stands_alike(references: References) -> None:
+    """Two red references stand as they shall, with their arms before the trunk; a blue one kneels with arms apart."""
+    three = _only(references, 5, 5, 5)
+    pictures, keypoints = three.pictures.copy(), three.keypoints.copy()
+    pictures[:2, ..., :3], pictures[2, ..., :3] = (255, 0, 0), (0, 0, 255)
+    wanted = _with_arms(keypoints[2], 1.2)
+    keypoints[:2] = _with_arms(keypoints[0], -0.4)
+    keypoints[2] = wanted
+    knees = [LEFT_KNEE, LEFT_KNEE + 1, LEFT_ANKLE, LEFT_ANKLE + 1, *range(17, 23)]
+    keypoints[2, knees, 0] += 1.0 * trunk_length(wanted[None])
+    window = Puppet(References(pictures, keypoints), wanted[None], SIDE, SIDE)(0)
+
+    def colour(points: list[int]) -> Floats:
+        x, y = wanted[points, :2].mean(axis=0).round().astype(int)
+        return window[y, x, :3]
+
+    assert colour([LEFT_SHOULDER, RIGHT_SHOULDER, LEFT_HIP, RIGHT_HIP])[2] > 0.85
+    assert colour([LEFT_KNEE, LEFT_ANKLE])[0] > 0.85
 
 
 def test_a_frame_does_not_depend_on_what_else_is_asked_for(references: References) -> None:
