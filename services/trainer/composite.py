@@ -14,7 +14,6 @@ from services.trainer.data import TrainingSet
 from services.trainer.device import Device
 from services.trainer.distributed import ALONE, World
 from services.trainer.losses import generator_losses, grown
-from services.trainer.perceptual import Perceptual
 from services.trainer.presets import TrainingConfig
 from services.trainer.training import Floats, Losses, Training
 
@@ -25,15 +24,8 @@ class CompositeTraining(Training):
     config: TrainingConfig
     gradient_limit = 1.0
 
-    def __init__(
-        self,
-        config: TrainingConfig,
-        data: TrainingSet,
-        device: Device,
-        world: World = ALONE,
-        perceptual: Perceptual | None = None,
-    ) -> None:
-        super().__init__(config, data, device, world, perceptual)
+    def __init__(self, config: TrainingConfig, data: TrainingSet, device: Device, world: World = ALONE) -> None:
+        super().__init__(config, data, device, world)
         self.generator = device.place(Generator(config.generator))
         self.average = device.place(Generator(config.generator)).requires_grad_(requires_grad=False)
         self.average.load_state_dict(self.generator.state_dict())

@@ -20,7 +20,11 @@ def paints_everything(config: Config) -> bool:
 def begin_training(
     config: Config, data: TrainingSet, device: Device, world: World = ALONE, perceptual: Perceptual | None = None
 ) -> Training:
-    """A run of the configuration's family, before its first iteration. See Training."""
+    """A run of the configuration's family, before its first iteration. perceptual: a further loss, where there is."""
+    training: Training
     if isinstance(config, AnchorConfig):
-        return AnchorTraining(config, data, device, world, perceptual)
-    return CompositeTraining(config, data, device, world, perceptual)
+        training = AnchorTraining(config, data, device, world)
+    else:
+        training = CompositeTraining(config, data, device, world)
+    training.perceptual = device.place(perceptual) if perceptual is not None else None
+    return training

@@ -18,7 +18,6 @@ from services.trainer.data import TrainingSet
 from services.trainer.device import Device
 from services.trainer.discriminators import Features, MultiScaleDiscriminator, feature_matching, judged_as
 from services.trainer.distributed import ALONE, World
-from services.trainer.perceptual import Perceptual
 from services.trainer.presets import AnchorConfig
 from services.trainer.training import Floats, Training
 
@@ -33,15 +32,8 @@ class AnchorTraining(Training):
 
     config: AnchorConfig
 
-    def __init__(
-        self,
-        config: AnchorConfig,
-        data: TrainingSet,
-        device: Device,
-        world: World = ALONE,
-        perceptual: Perceptual | None = None,
-    ) -> None:
-        super().__init__(config, data, device, world, perceptual)
+    def __init__(self, config: AnchorConfig, data: TrainingSet, device: Device, world: World = ALONE) -> None:
+        super().__init__(config, data, device, world)
         self.generator = device.place(Pix2PixHD(config.generator))
         inputs = 2 * (len(CHANNELS) + 3)
         self.judges = device.place(MultiScaleDiscriminator(inputs, config.judge_width, scales=config.judge_scales))

@@ -40,26 +40,19 @@ class Training(ABC):
         data: what it learns from, already on the device.
         device: where and in which precision it computes.
         world: the processes that train together.
-        perceptual: a further loss, whose weights the recipe names; None where there are none.
     """
 
     gradient_limit = math.inf
     """Gradients of a larger norm than this are shortened to it."""
 
-    def __init__(
-        self,
-        config: Config,
-        data: TrainingSet,
-        device: Device,
-        world: World = ALONE,
-        perceptual: Perceptual | None = None,
-    ) -> None:
+    def __init__(self, config: Config, data: TrainingSet, device: Device, world: World = ALONE) -> None:
         if config.batch % world.size:
             raise ValueError(f"a batch of {config.batch} cannot be shared evenly by {world.size} processes")
         torch.manual_seed(config.seed)
         self.config, self.data, self.device, self.world, self.step = config, data, device, world, 0
-        self.perceptual = device.place(perceptual) if perceptual is not None else None
         self.parts = 1
+        self.perceptual: Perceptual | None = None
+        """A further loss, on the device, where there are weights for it; they are part of the recipe."""
         self.networks: dict[str, nn.Module] = {}
         """By name, all that a checkpoint holds."""
         self.optimisers: dict[str, torch.optim.Optimizer] = {}

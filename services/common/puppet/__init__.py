@@ -6,7 +6,7 @@ wrong as cut-out paper where a pose is new: a draft to see the alignment by, bef
 detail of what a network paints.
 """
 
-from services.common.puppet.choose import choose_references, spread_frames
+from services.common.puppet.choose import spread_frames
 from services.common.puppet.detail import NO_SHARE, DraftShare, add_detail
 from services.common.puppet.puppet import Puppet, References, enlarged
 from services.common.puppet.stored import open_references, put_references
@@ -17,7 +17,6 @@ __all__ = [
     "Puppet",
     "References",
     "add_detail",
-    "choose_references",
     "enlarged",
     "open_references",
     "put_references",

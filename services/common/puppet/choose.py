@@ -52,19 +52,20 @@ def pose_distances(poses: NDArray[np.float32], others: NDArray[np.float32], trun
     return np.asarray(np.maximum(sums, 0.0) / np.maximum(weights, 1e-6))
 
 
-def choose_references(
-    poses: Poses, references: NDArray[np.float32], trunk_px: float, count: int, penalties: Floats | None = None
-) -> NDArray[np.int64]:
+def reference_costs(poses: Poses, references: NDArray[np.float32], trunk_px: float) -> Floats:
+    """`pose_distances` of a whole dance from all references: float64 (T, N)."""
+    parts = np.array_split(np.arange(len(poses)), -(-len(poses) // _FRAMES_AT_ONCE))
+    return np.concatenate([pose_distances(poses[frames], references, trunk_px) for frames in parts])
+
+
+def choose_references(costs: Floats, count: int) -> NDArray[np.int64]:
     """The references of each frame of a dance: int64 (T, count), the best first, changed only when it pays.
 
-    For each rank the path through the references with the least sum of distances and changes (Viterbi), those of
-    better rank excluded. penalties: (N,), what each reference costs in every frame beside its distance. A pure function
-    of the whole dance, so that any run of its frames can be rendered alone.
+    For each rank the path through the references with the least sum of costs (T, N) and changes (Viterbi), those of
+    better rank excluded. A pure function of the whole dance, so that any run of its frames can be rendered alone.
     """
-    parts = np.array_split(np.arange(len(poses)), -(-len(poses) // _FRAMES_AT_ONCE))
-    costs = np.concatenate([pose_distances(poses[frames], references, trunk_px) for frames in parts])
-    costs += 0.0 if penalties is None else penalties
-    chosen = np.empty((len(poses), min(count, len(references))), dtype=np.int64)
+    costs = costs.copy()
+    chosen = np.empty((len(costs), min(count, costs.shape[1])), dtype=np.int64)
     for rank in range(chosen.shape[1]):
         chosen[:, rank] = _cheapest_path(costs)
         np.put_along_axis(costs, chosen[:, rank : rank + 1], np.inf, axis=1)

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from services.common.camera import compose, invert
-from services.common.puppet.choose import Poses, choose_references
+from services.common.puppet.choose import Poses, choose_references, reference_costs
 from services.common.puppet.parts import PARTS, TRUNK, Posed, covered, part_maps, pose_parts, trunk_length, turn_between
 
 Floats = NDArray[np.float32]
@@ -104,9 +104,9 @@ class Puppet:
         self._trunk_px = trunk_length(references.keypoints)
         self._posed = [pose_parts(keypoints, self._trunk_px) for keypoints in references.keypoints]
         self._hidden = np.array([covered(posed) for posed in self._posed])
-        self._chosen = choose_references(poses, references.keypoints, self._trunk_px, _REFERENCES)
-        penalties = _COVERED_COST * self._hidden[:, TRUNK]
-        self._bare = choose_references(poses, references.keypoints, self._trunk_px, 1, penalties)[:, 0]
+        costs = reference_costs(poses, references.keypoints, self._trunk_px)
+        self._chosen = choose_references(costs, _REFERENCES)
+        self._bare = choose_references(costs + _COVERED_COST * self._hidden[:, TRUNK], 1)[:, 0]
         self._cut_outs = lru_cache(max(_REFERENCES + 1, _CACHED_PX // references.side**2))(self._cut)
 
     def __call__(self, frame: int) -> Floats:
@@ -140,8 +140,8 @@ class Puppet:
     def _place(self, index: int, driven: Posed, step: int, parts: Sequence[int]) -> list[_Placed]:
         """These parts of one reference, each in its place of the driven pose."""
         maps = part_maps(driven, self._posed[index])
-        cut_outs = [(part, self._cut_outs(index)[part]) for part in parts]
-        there = [(part, cut) for part, cut in cut_outs if cut is not None and driven.confidence[part] > 0]
+        cut_outs = self._cut_outs(index)
+        there = [(part, cut) for part in parts if (cut := cut_outs[part]) is not None and driven.confidence[part] > 0]
         placed = [_place(part, cut, invert(maps[part]), self._size, step) for part, cut in there]
         return [each for each in placed if each.layer.size]
 

@@ -6,14 +6,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import safetensors.torch
 import torch
 from numpy.typing import NDArray
 
 from services.common.errors import DataCorrupted, WeightsMissing
 from services.trainer.lpips import Lpips
+from tests.support.vgg import VGG_16, passing_vgg, saved_vgg
 
-CONVOLUTIONS = (0, 2, 5, 7, 10, 12, 14, 17, 19, 21, 24, 26, 28)
 SHIFT, SCALE = np.array([-0.030, -0.088, -0.188]), np.array([0.458, 0.448, 0.450])
 RNG = np.random.default_rng(3)
 
@@ -24,22 +23,8 @@ def pictures() -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
 
 
 def passing_on(bias: float) -> dict[str, torch.Tensor]:
-    """Convolutions that hand three channels on; the first adds so much that nothing is cut off below zero."""
-    weights = {}
-    for number in CONVOLUTIONS:
-        kernel = torch.zeros(3, 3, 3, 3)
-        kernel[range(3), range(3), 1, 1] = 1.0
-        weights[f"features.{number}.weight"] = kernel
-        weights[f"features.{number}.bias"] = torch.full((3,), bias if number == 0 else 0.0)
-    for depth in range(5):
-        weights[f"lin{depth}.weight"] = torch.tensor([0.5, 1.0, 2.0]).view(1, 3, 1, 1) * (depth + 1)
-    return weights
-
-
-def saved(folder: Path, weights: dict[str, torch.Tensor]) -> Path:
-    path = folder / "lpips.safetensors"
-    path.write_bytes(safetensors.torch.save(weights))
-    return path
+    linear = {f"lin{depth}.weight": torch.tensor([0.5, 1.0, 2.0]).view(1, 3, 1, 1) * (depth + 1) for depth in range(5)}
+    return passing_vgg(bias, VGG_16) | linear
 
 
 def expected(first: NDArray[np.uint8], second: NDArray[np.uint8], bias: float) -> float:
@@ -54,7 +39,7 @@ def expected(first: NDArray[np.uint8], second: NDArray[np.uint8], bias: float) -
 
 
 def test_the_distance_is_the_papers(tmp_path: Path) -> None:
-    lpips = Lpips(saved(tmp_path, passing_on(4.0)))
+    lpips = Lpips(saved_vgg(tmp_path, passing_on(4.0)))
     first, second = pictures()
     assert lpips(first, second) == pytest.approx(expected(first, second, 4.0), rel=1e-4)
     assert lpips(first, first) == 0.0
@@ -64,27 +49,27 @@ def test_channels_may_grow_from_depth_to_depth_and_more_damage_is_farther(tmp_pa
     torch.manual_seed(0)
     weights: dict[str, torch.Tensor] = {}
     channels = 3
-    for number, wide in zip(CONVOLUTIONS, (4, 4, 6, 6, 8, 8, 8, 8, 8, 8, 8, 8, 8), strict=True):
+    for number, wide in zip(VGG_16, (4, 4, 6, 6, 8, 8, 8, 8, 8, 8, 8, 8, 8), strict=True):
         weights[f"features.{number}.weight"] = 0.3 * torch.randn(wide, channels, 3, 3)
         weights[f"features.{number}.bias"] = torch.full((wide,), 0.1)
         channels = wide
     weights |= {f"lin{depth}.weight": torch.rand(count) for depth, count in enumerate((4, 6, 8, 8, 8))}
-    lpips = Lpips(saved(tmp_path, weights))
+    lpips = Lpips(saved_vgg(tmp_path, weights))
     first, second = pictures()
     half = ((first.astype(int) + second) // 2).astype(np.uint8)
     assert 0 < lpips(first, half) < lpips(first, second)
 
 
 def test_weights_have_a_digest_and_wrong_ones_are_refused(tmp_path: Path) -> None:
-    path = saved(tmp_path, passing_on(4.0))
+    path = saved_vgg(tmp_path, passing_on(4.0))
     digest = Lpips(path).digest
     assert digest.startswith("lpips/")
-    assert Lpips(saved(tmp_path, passing_on(5.0))).digest != digest
+    assert Lpips(saved_vgg(tmp_path, passing_on(5.0))).digest != digest
     with pytest.raises(WeightsMissing):
         Lpips(tmp_path / "none.safetensors")
     del (weights := passing_on(4.0))["lin3.weight"]
     with pytest.raises(DataCorrupted, match="lin3"):
-        Lpips(saved(tmp_path, weights))
+        Lpips(saved_vgg(tmp_path, weights))
     path.write_bytes(b"not weights")
     with pytest.raises(DataCorrupted):
         Lpips(path)

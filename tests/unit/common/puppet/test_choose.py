@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from services.common.puppet import choose
-from services.common.puppet.choose import choose_references, pose_distances, spread_frames
+from services.common.puppet.choose import choose_references, pose_distances, reference_costs, spread_frames
 from services.common.puppet.parts import trunk_length
 from tests.unit.trainer.figure import make_pose
 
@@ -29,25 +29,17 @@ def test_the_place_in_the_frame_does_not_matter() -> None:
 
 def test_known_poses_choose_themselves(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(choose, "_SWITCH", 0.0)
-    assert choose_references(POSES[10:20], POSES, TRUNK, 1)[:, 0].tolist() == list(range(10, 20))
+    assert choose_references(reference_costs(POSES[10:20], POSES, TRUNK), 1)[:, 0].tolist() == list(range(10, 20))
 
 
 def test_in_how_many_parts_distances_are_worked_out_does_not_matter(monkeypatch: pytest.MonkeyPatch) -> None:
-    whole = choose_references(POSES, POSES[::3], TRUNK, 2)
+    whole = reference_costs(POSES, POSES[::3], TRUNK)
     monkeypatch.setattr(choose, "_FRAMES_AT_ONCE", 7)
-    assert np.array_equal(choose_references(POSES, POSES[::3], TRUNK, 2), whole)
-
-
-def test_what_is_charged_for_is_chosen_only_where_it_is_worth_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(choose, "_SWITCH", 0.0)
-    penalties = np.where(np.arange(30) % 2, 1e3, 0.0)
-    chosen = choose_references(POSES, POSES, TRUNK, 1, penalties)[:, 0]
-    assert not (chosen % 2).any()
-    assert chosen[::2].tolist() == list(range(0, 30, 2))
+    assert np.array_equal(reference_costs(POSES, POSES[::3], TRUNK), whole)
 
 
 def test_changes_cost() -> None:
-    chosen = choose_references(POSES, POSES, TRUNK, 2)
+    chosen = choose_references(reference_costs(POSES, POSES, TRUNK), 2)
     assert len(set(chosen[:, 0].tolist())) < 30
     assert (chosen[:, 0] != chosen[:, 1]).all()
 
