@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from gateway.config import GatewaySettings
 from gateway.server import run
+from services.common.entry import enter
 
 
 def main() -> None:
@@ -12,4 +13,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    enter(main)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import json
 import os
 import signal
@@ -34,7 +35,7 @@ from gateway.sql import patiently
 from gateway.workers import follow_workers
 from services.common.artifacts import Artifacts
 from services.common.interceptors import CallInterceptor
-from services.common.server import methods_of, watch_parent
+from services.common.server import add_port, methods_of, watch_parent
 from services.common.store import MeasuredStore
 from services.common.telemetry import configure_logging, configure_tracing, flush_tracing, logger
 from services.common.tls import credentials_of
@@ -130,12 +131,9 @@ async def _start_grpc(
     for name in ("", _GRPC_NAME):
         await state.set(name, health_pb2.HealthCheckResponse.SERVING)
     reflection.enable_server_reflection((_GRPC_NAME, health.SERVICE_NAME, reflection.SERVICE_NAME), server)
-    address = f"{settings.listen_host}:{settings.listen_port}"
-    if settings.door_certificate_file:
-        credentials = credentials_of(settings.door_certificate_file, settings.door_key_file)
-        port = server.add_secure_port(address, credentials)
-    else:
-        port = server.add_insecure_port(address)
+    door = settings.door_certificate_file
+    credentials = credentials_of(door, settings.door_key_file) if door else None
+    port = add_port(server, f"{settings.listen_host}:{settings.listen_port}", credentials)
     await server.start()
     return server, port
 
@@ -161,6 +159,7 @@ async def _start_http(
     while not web.started:
         if task.done():
             await task
-            raise OSError(f"cannot listen on {settings.listen_host}:{settings.http_port}")
+            address = f"{settings.listen_host}:{settings.http_port}"
+            raise OSError(errno.EADDRINUSE, f"cannot listen on {address}, its port may be taken")
         await asyncio.sleep(0.02)
     return web, web.servers[0].sockets[0].getsockname()[1], task

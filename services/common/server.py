@@ -111,11 +111,7 @@ async def start(service: Service, settings: ServiceSettings) -> Running:
     reflection.enable_server_reflection(names, server)
     await state.set(LIVENESS, health_pb2.HealthCheckResponse.SERVING)
     await _set_health(state, service, metrics, serving=False)
-    address = f"{settings.listen_host}:{settings.listen_port}"
-    try:
-        port = _add_port(server, address, server_credentials(settings))
-    except RuntimeError as error:  # gRPC's word for it
-        raise OSError(errno.EADDRINUSE, f"cannot listen on {address}, its port may be taken") from error
+    port = add_port(server, f"{settings.listen_host}:{settings.listen_port}", server_credentials(settings))
     await server.start()
     probes = await _serve_probes(settings, state)
     metrics_port, close_metrics = _serve_metrics(settings, registry)
@@ -207,10 +203,14 @@ def methods_of(grpc_name: str) -> list[str]:
     return [method.name for method in descriptor_pool.Default().FindServiceByName(grpc_name).methods]
 
 
-def _add_port(server: grpc.aio.Server, address: str, credentials: grpc.ServerCredentials | None) -> int:
-    if credentials is None:
-        return server.add_insecure_port(address)
-    return server.add_secure_port(address, credentials)
+def add_port(server: grpc.aio.Server, address: str, credentials: grpc.ServerCredentials | None) -> int:
+    """The port that a server will listen on; without credentials, in the clear. Raises OSError when it is taken."""
+    try:
+        if credentials is None:
+            return server.add_insecure_port(address)
+        return server.add_secure_port(address, credentials)
+    except RuntimeError as error:  # gRPC's word for it
+        raise OSError(errno.EADDRINUSE, f"cannot listen on {address}, its port may be taken") from error
 
 
 async def _serve_probes(settings: ServiceSettings, state: health.aio.HealthServicer) -> grpc.aio.Server | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from understudy.v1 import normalization_pb2_grpc
 
+from services.common.entry import enter
 from services.common.server import Service, open_runner, run
 from services.normalization.config import NormalizationSettings
 from services.normalization.servicer import NormalizationServicer
@@ -26,4 +27,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    enter(main)

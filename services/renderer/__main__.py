@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from understudy.v1 import renderer_pb2_grpc
 
+from services.common.entry import enter
 from services.common.server import Service, open_runner, run
 from services.renderer.config import RendererSettings
 from services.renderer.encoding import Encoder
@@ -18,8 +19,7 @@ def main() -> None:
     renderer = Renderer(runner.artifacts, settings.renderer_threads, settings.renderer_runtime, settings.cache_dir)
     servicer = RendererServicer(runner, renderer, Encoder(runner.artifacts))
     service = Service(
-        name="renderer",
-        grpc_name="understudy.v1.RendererService",
+        name="renderer", grpc_name="understudy.v1.RendererService",
         register=lambda server: renderer_pb2_grpc.add_RendererServiceServicer_to_server(servicer, server),
         load=renderer.load, runner=runner,
     )  # fmt: skip
@@ -27,4 +27,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    enter(main)

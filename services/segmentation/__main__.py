@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from understudy.v1 import segmentation_pb2_grpc
 
+from services.common.entry import enter
 from services.common.server import Service, open_runner, run
 from services.segmentation.config import SegmentationSettings
 from services.segmentation.servicer import SegmentationServicer
@@ -20,11 +21,10 @@ def main() -> None:
         name="segmentation",
         grpc_name="understudy.v1.SegmentationService",
         register=lambda server: segmentation_pb2_grpc.add_SegmentationServiceServicer_to_server(servicer, server),
-        load=worker.load,
-        runner=runner,
-    )
+        load=worker.load, runner=runner,
+    )  # fmt: skip
     run(service, settings)
 
 
 if __name__ == "__main__":
-    main()
+    enter(main)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from understudy.v1 import trainer_pb2_grpc
 
+from services.common.entry import enter
 from services.common.server import Service, open_runner, run
 from services.trainer.config import TrainerSettings
 from services.trainer.examiner import Examiner
@@ -18,8 +19,7 @@ def main() -> None:
     worker = Trainer.from_settings(runner.artifacts, settings)
     servicer = TrainerServicer(runner, worker, Examiner(runner.artifacts, settings.trainer_lpips_weights))
     service = Service(
-        name="trainer",
-        grpc_name="understudy.v1.TrainerService",
+        name="trainer", grpc_name="understudy.v1.TrainerService",
         register=lambda server: trainer_pb2_grpc.add_TrainerServiceServicer_to_server(servicer, server),
         load=worker.load, runner=runner,
     )  # fmt: skip
@@ -27,4 +27,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    enter(main)
