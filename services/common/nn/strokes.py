@@ -2,8 +2,11 @@
 
 A stroke is a line segment between two points, each the mean of one or two keypoints (the neck is the mean of both
 shoulders). The strokes of one channel are merged by their maximum. A channel's value at distance d px from a stroke is
-`confidence * exp(-d^2 / (2 sigma^2))`: anti-aliased, differentiable in the keypoints, and smooth enough to carry the
-position to a fraction of a pixel even when drawn at half the picture's resolution.
+`min(1, confidence / 0.25) * exp(-d^2 / (2 sigma^2))`: anti-aliased, differentiable in the keypoints, and smooth enough
+to carry the position to a fraction of a pixel even when drawn at half the picture's resolution.
+
+From a quarter on, confidence makes no difference. A film that shows every limb clearly teaches a network nothing of
+faint strokes: a forearm of another dance, blurred by its motion, would be taken for none.
 
 Left and right limbs have channels of their own, so that the network need not guess which leg is in front.
 """
@@ -92,6 +95,7 @@ def _channels() -> tuple[Channel, ...]:
 CHANNELS: tuple[Channel, ...] = _channels()
 
 KEYPOINTS = 133
+_KNOWN = 0.25
 _LEAST_EXPONENT = -30.0
 
 
@@ -143,6 +147,7 @@ class Strokes(nn.Module):
         """
         start, stop = self.ends[0] @ keypoints, self.ends[1] @ keypoints  # (N, S, 3)
         x, y, confidence = start[..., 0], start[..., 1], torch.minimum(start[..., 2], stop[..., 2])
+        strength = (confidence * (1.0 / _KNOWN)).clamp(1e-9, 1.0)
         dx, dy = stop[..., 0] - x, stop[..., 1] - y
         # A stroke of no length is a dot; the small constant keeps the division (and its gradient) finite.
         square = dx.square() + dy.square() + 1e-6
@@ -155,7 +160,7 @@ class Strokes(nn.Module):
         exponent = (t - 2.0 * s) * t * (k * square)[..., None, None]
         exponent = exponent + (from_y.square() * k[:, None])[..., :, None]
         exponent = exponent + (from_x.square() * k[:, None])[..., None, :]
-        exponent = exponent + confidence.clamp_min(1e-9).log()[..., None, None]
+        exponent = exponent + strength.log()[..., None, None]
         merged, row = [], 0
         for size, count in self._blocks:
             block = exponent[:, row : row + size * count]
@@ -164,4 +169,4 @@ class Strokes(nn.Module):
                 block = block.view(block.shape[0], count, size, *block.shape[2:]).amax(dim=2)
             merged.append(block)
         # Far from a stroke the value would be less than what a float can hold, which processors compute slowly.
-        return torch.cat(merged, dim=1)[:, self.restore].clamp_min(_LEAST_EXPONENT).exp()
+        return torch.cat(merged, dim=1)[:, self.restore].clamp(_LEAST_EXPONENT, 0.0).exp()

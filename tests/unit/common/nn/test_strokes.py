@@ -55,7 +55,7 @@ def test_values_are_the_distance_to_the_segment(x: float, y: float, u: float, v:
     along = ((columns - x) * (u - x) + (rows - y) * (v - y)) / max((u - x) ** 2 + (v - y) ** 2, 1e-6)
     along = np.clip(along, 0.0, 1.0)
     square = (columns - x - along * (u - x)) ** 2 + (rows - y - along * (v - y)) ** 2
-    assert np.abs(shin - min(a, b) * np.exp(-square / 8.0)).max() < 5e-3
+    assert np.abs(shin - min(1.0, 4.0 * a, 4.0 * b) * np.exp(-square / 8.0)).max() < 5e-3
 
 
 @settings(max_examples=25, deadline=None)
@@ -83,6 +83,13 @@ def test_gradients_are_finite_even_for_bones_of_no_length(seed: int) -> None:
     assert keypoints.grad is not None
     assert torch.isfinite(keypoints.grad).all()
     assert keypoints.grad[1].abs().max() > 0
+
+
+def test_a_limb_that_is_hardly_seen_is_drawn_like_one_that_is() -> None:
+    arms = [_draw(_keypoints(k5=(4.0, 16.0, 1.0), k7=(28.0, 16.0, seen))) for seen in (1.0, 0.5, 0.25, 0.1)]
+    assert torch.equal(arms[0], arms[1])
+    assert torch.equal(arms[0], arms[2])
+    assert arms[3].max() == pytest.approx(0.4, abs=1e-4)
 
 
 def test_unknown_keypoints_draw_nothing() -> None:
