@@ -10,16 +10,18 @@ from dataclasses import asdict, dataclass
 from functools import lru_cache
 from typing import Any
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from services.common.artifacts import ArtifactWriter, Facts
 from services.common.camera import compose, resize, warp
 from services.common.errors import ClipTooShort
+from services.common.nn.layer import decontaminated
 from services.common.puppet import Puppet, References, enlarged, put_references, spread_frames
 from services.common.stage import Job
 from services.common.tracks import CameraPath
-from services.trainer.data import Split, StudyFrame, split_clip
+from services.trainer.data import Picture, Split, StudyFrame, split_clip
 from services.trainer.evaluation import evaluate
 from services.trainer.performer import GENERATED, find_shadow, performer_facts, write_performer
 from services.trainer.study import Study
@@ -83,6 +85,9 @@ def read_references(
 ) -> References:
     """Cuts frames out through the window, each resampled once, at up to twice its resolution where the film has it.
 
+    What of the background is in their edges is taken out: where a limb is laid before the body, it would be seen on it
+    as a rim of the film's light or dark.
+
     Args:
         split: which of the clip's frames may be taken, and the window.
         camera: the clip's camera path.
@@ -101,11 +106,22 @@ def read_references(
     for index, picture, matte in frames(chosen.tolist()):
         matrix = compose(enlarge, window.matrices[index], camera.matrices[index])
         colour, alpha = warp(picture, matrix, (side, side)), warp(matte, matrix, (side, side), border="zero")
-        pictures.append(np.dstack([colour, alpha]))
+        pictures.append(_cut_out(colour, alpha, factor))
         found.append(index)
     if not found:
         raise ClipTooShort(f"none of the {len(chosen)} frames to draft from can be read", frames=len(chosen))
     return References(np.stack(pictures), keypoints[found])
+
+
+def _cut_out(colour: Picture, alpha: Picture, factor: int) -> Picture:
+    """uint8 (R, R, 4) of (R, R, 3) and (R, R), its edges' colours those of the person beside them."""
+    layer = np.dstack([colour, alpha])
+    left, top, across, down = cv2.boundingRect((alpha > 0).astype(np.uint8))
+    if across:
+        person = layer[top : top + down, left : left + across]
+        clean = decontaminated(person.astype(np.float32) * np.float32(1.0 / 255.0), factor)
+        person[..., :3] = np.rint(clean[..., :3] * 255.0)
+    return layer
 
 
 def draft_windows(references: References, split: Split) -> Drafts:

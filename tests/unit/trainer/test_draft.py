@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 
+import cv2
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from services.common.camera import compose, resize, warp
 from services.common.errors import ClipTooShort
@@ -40,7 +42,29 @@ def test_twice_the_window_where_the_film_has_the_pixels(study: Study, resolution
     assert set(asked) <= set(split.training.tolist())
     enlarge = resize((resolution, resolution), (side, side))
     matrix = compose(enlarge, split.window.matrices[asked[2]], study.camera.matrices[asked[2]])
-    assert np.array_equal(references.pictures[2, ..., :3], warp(study.frames[asked[2]], matrix, (side, side)))
+    inside = references.pictures[2, ..., 3] == 255
+    truth = warp(study.frames[asked[2]], matrix, (side, side))
+    assert inside.any()
+    assert np.array_equal(references.pictures[2, ..., :3][inside], truth[inside])
+
+
+def test_nothing_of_the_background_is_left_in_the_edges(study: Study) -> None:
+    split = split_clip(study.track, study.camera, 64, 100)
+
+    def before(background: int) -> NDArray[np.uint8]:
+        def frames(chosen: list[int]) -> Iterator[StudyFrame]:
+            for index, frame, matte in _frames(study, chosen):
+                soft = np.asarray(cv2.GaussianBlur(matte, (0, 0), 2.0), dtype=np.uint8)
+                mixed = background + (frame - float(background)) * (soft[..., None] / 255.0)
+                yield index, np.rint(mixed).astype(np.uint8), soft
+
+        return read_references(split, study.camera, 5, frames).pictures
+
+    light, dark = before(255), before(0)
+    edges = (light[..., 3] > 60) & (light[..., 3] < 200)
+    assert edges.sum() > 100
+    differences = np.abs(light[edges].astype(float) - dark[edges])[:, :3]
+    assert np.median(differences) <= 4  # as filmed they are 124 apart
 
 
 def test_unseen_poses_are_drawn_in_the_window(study: Study) -> None:
