@@ -56,7 +56,7 @@ def cut_out(window: Floats, matrix: NDArray[np.float64], width: int, height: int
     weight = float(cover.sum())
     mean = (colour * cover).sum(axis=(0, 1)) / max(weight, 1e-6)
     picture = np.full((height, width, 3), np.rint(mean * 255.0), dtype=np.uint8)
-    full = _carried_outwards(colour, cover, mean.astype(np.float32))
+    full = carried_outwards(colour, cover, mean.astype(np.float32))
     picture[area] = np.rint(np.where(cover > 0.05, colour, full) * 255.0).astype(np.uint8)
     alpha[area] = np.rint(cover[..., 0] * 255.0).astype(np.uint8)
     return picture, alpha
@@ -73,12 +73,12 @@ def decontaminated(window: Floats, factor: int = 1) -> Floats:
     """
     colour, alpha = window[..., :3], window[..., 3:]
     pure = np.clip((alpha - _MIXED) / (_PURE - _MIXED), 0.0, 1.0)
-    beside = _carried_outwards(colour, pure * pure, None, factor)
+    beside = carried_outwards(colour, pure * pure, None, factor)
     own = pure * pure * (3.0 - 2.0 * pure)
     return np.concatenate([beside + (colour - beside) * own, alpha], axis=2).astype(np.float32)
 
 
-def _carried_outwards(colour: Floats, weight: Floats, beyond: Floats | None, factor: int = 1) -> Floats:
+def carried_outwards(colour: Floats, weight: Floats, beyond: Floats | None = None, factor: int = 1) -> Floats:
     """float32 (h, w, 3): the weighted mean of the colours nearby, from ever farther where none is near.
 
     weight: (h, w, 1) in 0..1. beyond: (3,), for what none reaches; None keeps the pixel's own colour there.

@@ -68,12 +68,17 @@ PARTS: Final[tuple[Part, ...]] = (
     *_limbs("left"),
     *_limbs("right"),
 )
-_FRONT: Final = [index for index, part in enumerate(PARTS) if part.rank >= 1.0]
-_BEHIND: Final = np.array([part.rank < 0.5 for part in PARTS])
+FRONT: Final = [index for index, part in enumerate(PARTS) if part.rank >= 1.0]
+BEHIND: Final = np.array([part.rank < 0.5 for part in PARTS])
 # Points of a bone that are looked at, and how sure its ends have to be.
-_SAMPLES, _SURE = 9, 0.3
+_SAMPLES, SURE = 9, 0.3
 TRUNK: Final = 0
 HEAD: Final = 1
+LIMBS: Final = tuple(
+    tuple(index for index, part in enumerate(PARTS) if part.name in {f"{side}_{name}" for name in names})
+    for side in ("left", "right") for names in (("thigh", "shin", "foot"), ("upper_arm", "forearm", "hand"))
+)  # fmt: skip
+"""The parts of each leg and arm, from the body outwards."""
 
 
 @dataclass(frozen=True)
@@ -147,16 +152,21 @@ def covered(posed: Posed) -> Floats:
     As areas, were each part a band about its bone. None of what lies in front itself is said to be covered.
     """
     along = np.linspace(0.0, 1.0, _SAMPLES)[:, None, None]
-    points = (posed.starts + along * (posed.ends - posed.starts))[:, _FRONT].reshape(-1, 2)
+    points = (posed.starts + along * (posed.ends - posed.starts))[:, FRONT].reshape(-1, 2)
     bones, radii = posed.ends - posed.starts, posed.radii_px
     lengths = np.hypot(*bones.T)
-    areas = (lengths * radii * (posed.confidence > _SURE))[_FRONT]
+    areas = (lengths * radii * (posed.confidence > SURE))[FRONT]
     away = points[:, None] - posed.starts
     at = np.clip((away * bones).sum(axis=2) / np.maximum(lengths, 1.0) ** 2, 0.0, 1.0)
     within = np.hypot(*np.moveaxis(away - at[..., None] * bones, 2, 0)) < radii
-    shares = within.reshape(_SAMPLES, len(_FRONT), -1).mean(axis=0)
+    shares = within.reshape(_SAMPLES, len(FRONT), -1).mean(axis=0)
     found = areas @ shares / np.maximum(lengths * radii, 1.0)
-    return np.where(_BEHIND, np.minimum(found, 1.0), 0.0)
+    return np.where(BEHIND, np.minimum(found, 1.0), 0.0)
+
+
+def unsure(posed: Posed) -> Floats:
+    """float64 (P,), 0 to 1: how little is known of where each part is, mostly because something hides it."""
+    return np.asarray(np.clip(1.0 - posed.confidence / SURE, 0.0, 1.0))
 
 
 def _facing_between(driven: Posed, reference: Posed) -> float:

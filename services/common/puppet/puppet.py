@@ -12,32 +12,37 @@ from numpy.typing import NDArray
 
 from services.common.camera import compose, invert
 from services.common.puppet.choose import Poses, choose_references, reference_costs
-from services.common.puppet.parts import PARTS, TRUNK, Posed, covered, part_maps, pose_parts, trunk_length, turn_between
+from services.common.puppet.field import Area, Field, hidden_by_arms, uncovered
+from services.common.puppet.parts import (
+    BEHIND,
+    LIMBS,
+    PARTS,
+    TRUNK,
+    Posed,
+    covered,
+    part_maps,
+    pose_parts,
+    trunk_length,
+    turn_between,
+    unsure,
+)
 
 Floats = NDArray[np.float32]
-Area = tuple[slice, slice]
 
-# How sharply a pixel belongs to the nearest bone rather than to the next, distances taken in radii.
-_SHARPNESS = 1.5
-# A part is cut out as far from its bone as this many radii.
-_REACH = 2.4
 # Cut-outs overlap: a part is whole to where another one is as near, and fades beyond.
 _OVERLAP = 2.0
-# Where parts lie over each other, one whose rank is larger by 1 is taken as nearer by this many squared radii.
-_IN_FRONT = 0.6
 # References whose limb stands differently count less for that limb, by exp(-_FAITH * turn).
 _FAITH = 40.0
-# Arms that lie before the trunk in a reference would be seen on it. So it counts as if it were turned by this much
-# more, and where all are covered by more than `_BARER` than need be, another one lends its trunk: it is chosen by its
-# distance and by what is covered, a whole trunk costing as much as this distance.
-_COVERED, _COVERED_COST, _BARER = 0.4, 1.0, 0.03
+# Arms that lie before the trunk in a reference would be seen on it, and of an arm behind the body only what hides it.
+# So a reference counts as if it were turned by so much more there; and where all have it hidden by more than `_BARER`
+# than need be, another one lends its trunk or limb: it is chosen by its distance and by what is hidden, a whole trunk
+# or limb costing as much as this distance.
+_COVERED, _UNSURE, _HIDDEN_COST, _BARER = 0.4, 4.0, 1.0, 0.03
 _REFERENCES = 2
 _ALL = range(len(PARTS))
-_NOT_TRUNK = np.arange(len(PARTS)) != TRUNK
+_LENT = ((TRUNK,), *LIMBS)
 # Pixels of the references whose cut-outs are kept.
 _CACHED_PX = 24 * 512**2
-# What belongs to which part is worked out at so many points along the picture's longer side, and is smooth between.
-_FIELD_POINTS = 64
 
 
 @dataclass(frozen=True)
@@ -103,10 +108,16 @@ class Puppet:
         self._size = (width, height)
         self._trunk_px = trunk_length(references.keypoints)
         self._posed = [pose_parts(keypoints, self._trunk_px) for keypoints in references.keypoints]
-        self._hidden = np.array([covered(posed) for posed in self._posed])
+        hands, unknown = (np.array([each(posed) for posed in self._posed]) for each in (covered, unsure))
+        self._hidden = _COVERED * hands + _UNSURE * unknown
+        # A hand is hardly ever known as well as its arm is, nor a foot.
+        lacks = {parts: hands[:, TRUNK] if parts == (TRUNK,) else unknown[:, parts[:2]].mean(axis=1) for parts in _LENT}
         costs = reference_costs(poses, references.keypoints, self._trunk_px)
         self._chosen = choose_references(costs, _REFERENCES)
-        self._bare = choose_references(costs + _COVERED_COST * self._hidden[:, TRUNK], 1)[:, 0]
+        self._lacks = {parts: lack for parts, lack in lacks.items() if lack.max() > lack.min() + _BARER}
+        self._lenders = {
+            parts: choose_references(costs + _HIDDEN_COST * lack, 1)[:, 0] for parts, lack in self._lacks.items()
+        }
         self._cut_outs = lru_cache(max(_REFERENCES + 1, _CACHED_PX // references.side**2))(self._cut)
 
     def __call__(self, frame: int) -> Floats:
@@ -114,18 +125,16 @@ class Puppet:
         driven = pose_parts(self._poses[np.array([frame])][0], self._trunk_px)
         field = Field.of(driven, self._size, front=True)
         chosen = [int(index) for index in self._chosen[frame]]
-        bare = int(self._bare[frame])
-        lent = [bare] if self._hidden[bare, TRUNK] < self._hidden[chosen, TRUNK].min() - _BARER else []
+        lent = self._lent(frame, chosen)
         chosen += lent
-        turns = np.array([turn_between(driven, self._posed[index]) for index in chosen])
-        turns += _COVERED * self._hidden[chosen]
-        if lent:
-            turns[-1, _NOT_TRUNK] = np.inf
+        turns = np.array([turn_between(driven, self._posed[index]) for index in chosen]) + self._hidden[chosen]
+        for index, parts in lent.items():
+            turns[chosen.index(index), [part not in parts for part in _ALL]] = np.inf
         sure = np.array([self._posed[index].confidence for index in chosen])
         # From the least turned on: else two that are turned far would count alike.
         faith = np.exp(-_FAITH * (turns - turns.min(axis=0))) * np.clip(sure, 0.05, 1.0)
         faith = (faith / faith.sum(axis=0)).astype(np.float32)
-        placed = [self._place(index, driven, field.step, (TRUNK,) if index in lent else _ALL) for index in chosen]
+        placed = [self._place(index, driven, field.step, lent.get(index, _ALL)) for index in chosen]
         result = np.zeros((self._size[1], self._size[0], 4), np.float32)
         box = _around([each.area for parts in placed for each in parts])
         if box is None:
@@ -136,6 +145,15 @@ class Puppet:
         total[:3] /= np.maximum(total[3], 1e-4)
         result[box] = cv2.merge(list(np.clip(total, 0.0, 1.0)))
         return result
+
+    def _lent(self, frame: int, chosen: Sequence[int]) -> dict[int, tuple[int, ...]]:
+        """Which parts other references lend to the chosen ones."""
+        found: dict[int, tuple[int, ...]] = {}
+        for parts, lack in self._lacks.items():
+            lender = int(self._lenders[parts][frame])
+            if lack[lender] < lack[chosen].min() - _BARER:
+                found[lender] = (*found.get(lender, ()), *parts)
+        return found
 
     def _place(self, index: int, driven: Posed, step: int, parts: Sequence[int]) -> list[_Placed]:
         """These parts of one reference, each in its place of the driven pose."""
@@ -152,6 +170,7 @@ class Puppet:
         field = Field.of(posed, (width, height), front=False)
         layered = picture.astype(np.float32)
         layered[..., :3] *= layered[..., 3:] / 255.0
+        hidden = hidden_by_arms(posed, (width, height))
         found: list[_CutOut | None] = []
         for part in range(len(PARTS)):
             share = np.minimum(field.whole(part) * _OVERLAP, 1.0) * (posed.confidence[part] > 0)
@@ -160,7 +179,10 @@ class Puppet:
                 found.append(None)
                 continue
             area = (slice(top, top + down), slice(left, left + across))
-            layer = np.rint(layered[area] * share[area][..., None]).astype(np.uint8)
+            layer = layered[area]
+            if hidden is not None and BEHIND[part]:
+                layer = uncovered(layer, share[area], hidden[area])
+            layer = np.rint(layer * share[area][..., None]).astype(np.uint8)
             found.append(_CutOut(np.pad(layer, ((1, 1), (1, 1), (0, 0))), (left - 1, top - 1)))
         return found
 
@@ -212,58 +234,3 @@ def _place(part: int, cut: _CutOut, matrix: NDArray[np.float64], size: tuple[int
     here = compose(np.array([[1.0, 0.0, -low[0]], [0.0, 1.0, -low[1]]]), moved)
     placed = cv2.warpAffine(cut.layer, here, (across, down), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT)
     return _Placed(part, np.asarray(placed, dtype=np.uint8), area)
-
-
-@dataclass(frozen=True)
-class Field:
-    """How much each point of a picture belongs to each part, sums of at most 1.
-
-    coarse: float32 (P, h, w), every `step` px. size: (width, height) of the picture, px.
-    """
-
-    coarse: Floats
-    step: int
-    size: tuple[int, int]
-
-    @classmethod
-    def of(cls, posed: Posed, size: tuple[int, int], *, front: bool) -> Field:
-        """front: parts of larger rank win where parts lie over each other."""
-        step = max(1, -(-max(size) // _FIELD_POINTS))
-        columns, rows = ((np.arange(-(-length // step), dtype=np.float32) + 0.5) * step - 0.5 for length in size)
-        bones = zip(posed.starts, posed.ends, strict=True)
-        distances = [_squared_distance(columns, rows, start, end) for start, end in bones]
-        near = np.stack(distances) / np.square(posed.radii_px, dtype=np.float32)[:, None, None]
-        if front:
-            near -= _IN_FRONT * np.array([part.rank for part in PARTS], np.float32)[:, None, None]
-        near = np.where(posed.confidence[:, None, None] > 0, near, np.float32(1e3))
-        scores = np.exp(-_SHARPNESS * (near - near.min(axis=0)))
-        reach = 1.0 / (1.0 + np.exp(np.minimum(2.0 * (near - _REACH**2), 50.0)))
-        return cls((scores / scores.sum(axis=0) * reach).astype(np.float32), step, size)
-
-    def whole(self, part: int) -> Floats:
-        """One part over the whole picture: float32 (height, width)."""
-        return self._fine(self.coarse[part])
-
-    def mixed(self, factors: Floats) -> Floats:
-        """The sum over the parts times `factors` (P,): float32 (height, width)."""
-        return self._fine(np.tensordot(factors, self.coarse, axes=1))
-
-    def within(self, part: int, area: Area) -> Floats:
-        """One part in an area whose edges are multiples of `step`, or the picture's."""
-        rows, columns = (slice(each.start // self.step, -(-each.stop // self.step)) for each in area)
-        fine = self._fine(self.coarse[part, rows, columns])
-        return fine[: area[0].stop - area[0].start, : area[1].stop - area[1].start]
-
-    def _fine(self, plane: Floats) -> Floats:
-        height, width = plane.shape
-        fine = cv2.resize(np.ascontiguousarray(plane), (width * self.step, height * self.step))
-        return np.asarray(fine, dtype=np.float32)[: self.size[1], : self.size[0]]
-
-
-def _squared_distance(columns: Floats, rows: Floats, start: NDArray[np.float64], end: NDArray[np.float64]) -> Floats:
-    """float32 (h, w): squared px from each point to the line between two others."""
-    bone = end - start
-    length = max(float(bone @ bone), 1e-6)
-    x, y = columns[None, :] - start[0], rows[:, None] - start[1]
-    along = np.clip((x * bone[0] + y * bone[1]) / length, 0.0, 1.0)
-    return np.asarray((x - along * bone[0]) ** 2 + (y - along * bone[1]) ** 2, dtype=np.float32)
