@@ -65,6 +65,9 @@ def _channels() -> tuple[Channel, ...]:
         _bone("left_shin", 13, 15),
         _bone("right_thigh", 12, 14),
         _bone("right_shin", 14, 16),
+        # Through the middle of the trunk: by its outline alone, one of other proportions than the film's has holes.
+        _bone("spine", _NECK, (11, 12)),
+        Channel("diagonals", (((5,), (12,)), ((6,), (11,)))),
         _bone("neck", _NECK, 0),
         _bone("left_eye", 0, 1),
         _bone("right_eye", 0, 2),
