@@ -117,7 +117,7 @@ def uncovered(layer: Floats, share: Floats, hidden: Floats) -> Floats:
     height, width = seen.shape
     small = (max(1, width // _COARSER), max(1, height // _COARSER))
     weighted = cv2.resize(layer * (seen * np.float32(1.0 / 255.0))[..., None], small, interpolation=cv2.INTER_AREA)
-    colour, weight = weighted[..., :3], weighted[..., 3:]
+    colour, weight = (np.asarray(each, dtype=np.float32) for each in (weighted[..., :3], weighted[..., 3:]))
     mean = colour.sum(axis=(0, 1)) / max(float(weight.sum()), 1e-4)
     near = carried_outwards(np.asarray(colour / np.maximum(weight, 1e-4), dtype=np.float32), weight, mean)
     filled = cv2.resize(near, (width, height), interpolation=cv2.INTER_LINEAR)

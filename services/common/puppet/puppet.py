@@ -128,8 +128,8 @@ class Puppet:
         lent = self._lent(frame, chosen)
         chosen += lent
         turns = np.array([turn_between(driven, self._posed[index]) for index in chosen]) + self._hidden[chosen]
-        for index, parts in lent.items():
-            turns[chosen.index(index), [part not in parts for part in _ALL]] = np.inf
+        for index, borrowed in lent.items():
+            turns[chosen.index(index), [part not in borrowed for part in _ALL]] = np.inf
         sure = np.array([self._posed[index].confidence for index in chosen])
         # From the least turned on: else two that are turned far would count alike.
         faith = np.exp(-_FAITH * (turns - turns.min(axis=0))) * np.clip(sure, 0.05, 1.0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import cv2
 import numpy as np
 import pytest
 from numpy.typing import NDArray
@@ -9,7 +10,7 @@ from numpy.typing import NDArray
 from services.common.camera import compose, warp
 from services.common.nn.window import fit_window
 from services.common.puppet import Puppet, References
-from services.common.puppet.parts import TRUNK, covered, pose_parts, trunk_length
+from services.common.puppet.parts import FRONT, PARTS, TRUNK, covered, pose_parts, trunk_length
 from services.common.skeleton import (
     LEFT_ANKLE,
     LEFT_ELBOW,
@@ -144,6 +145,44 @@ def test_a_trunk_is_of_who_has_no_arms_before_it_and_all_else_of_who_stands_alik
 
     assert colour([LEFT_SHOULDER, RIGHT_SHOULDER, LEFT_HIP, RIGHT_HIP])[2] > 0.85
     assert colour([LEFT_KNEE, LEFT_ANKLE])[0] > 0.85
+
+
+def test_what_arms_hide_of_the_trunk_is_filled_from_beside_it(references: References) -> None:
+    """A reference in red, with green forearms before its trunk, performs with its arms aside."""
+    pose = _with_arms(references.keypoints[5], -0.4)
+    pictures = references.pictures[5:6].copy()
+    pictures[0, ..., :3] = (255, 0, 0)
+    posed = pose_parts(pose, trunk_length(pose[None]))
+    green = np.zeros((SIDE, SIDE), np.uint8)
+    for part in (part for part in FRONT if PARTS[part].name.endswith("forearm")):
+        ends = [tuple(int(v) for v in end[part].round()) for end in (posed.starts, posed.ends)]
+        cv2.line(green, ends[0], ends[1], 255, round(1.6 * posed.radii_px[part]))
+    pictures[0, green > 0, :3] = (0, 255, 0)
+    window = Puppet(References(pictures, pose[None]), _with_arms(pose, 1.2)[None], SIDE, SIDE)(0)
+    x, y = pose[[LEFT_SHOULDER, RIGHT_SHOULDER, LEFT_HIP, RIGHT_HIP], :2].mean(axis=0)
+    width = abs(float(pose[LEFT_HIP, 0] - pose[RIGHT_HIP, 0]))
+    columns = np.abs(np.arange(SIDE) - x) < 0.4 * width
+    rows = np.abs(np.arange(SIDE) - y) < 0.3 * posed.trunk_px
+    assert (green[rows][:, columns] > 0).mean() > 0.1
+    assert window[rows][:, columns, 1].max() < 0.2
+    assert window[rows][:, columns, 0].min() > 0.7
+
+
+def test_a_limb_that_is_hidden_in_the_likest_references_is_lent_by_another(references: References) -> None:
+    """Two red references stand as they shall, one arm hidden; a blue one kneels, and shows it."""
+    three = _only(references, 5, 5, 5)
+    pictures, keypoints = three.pictures.copy(), three.keypoints.copy()
+    pictures[:2], pictures[2] = (255, 0, 0, 255), (0, 0, 255, 255)
+    keypoints[:] = wanted = _with_arms(keypoints[2], 1.2)
+    knees = [LEFT_KNEE, LEFT_KNEE + 1, LEFT_ANKLE, LEFT_ANKLE + 1, *range(17, 23)]
+    keypoints[2, knees, 0] += 1.0 * trunk_length(wanted[None])
+    keypoints[:2, LEFT_ARM, 2] = 0.1
+    window = Puppet(References(pictures, keypoints), wanted[None], SIDE, SIDE)(0)
+    for arm, channel in ((LEFT_ARM, 2), (RIGHT_ARM, 0)):
+        x, y = wanted[arm[:2], :2].mean(axis=0).round().astype(int)
+        assert window[y, x, channel] > 0.85
+    x, y = wanted[[LEFT_KNEE, LEFT_ANKLE], :2].mean(axis=0).round().astype(int)
+    assert window[y, x, 0] > 0.85
 
 
 def test_a_frame_does_not_depend_on_what_else_is_asked_for(references: References) -> None:
