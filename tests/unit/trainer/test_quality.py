@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from services.common.artifacts import Artifacts, Facts
 from services.common.errors import Cancelled, InvalidOption
+from services.common.nn.layer import decontaminated
 from services.common.puppet import NO_SHARE, DraftShare
 from services.common.stage import Emitted, Job, Progress
 from services.common.store import MemoryObjectStore
@@ -107,7 +108,8 @@ def test_the_draft_shows_where_the_network_is_wrong(tmp_path: Path, fault: Fault
     whole = load_training_set(all_seen, study.camera, study.plate, study.frames(0, 100), lambda: None)
     batch = whole_batch(whole, torch.arange(100))
     training = Knowing(config, data, choose_device("cpu"))
-    training.truth = torch.cat([batch.frame, batch.matte], 1).permute(0, 2, 3, 1).numpy()
+    filmed = torch.cat([batch.frame, batch.matte], 1).permute(0, 2, 3, 1).numpy()
+    training.truth = np.stack([decontaminated(window) for window in filmed])  # a network's colours are the person's
     training.fault = fault
     gauge = Gauge(training, study, split, read_references(split, study.camera, 72, study.some))
     assert gauge.choose().share == share
