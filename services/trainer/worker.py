@@ -125,7 +125,7 @@ class Trainer:
         data = _read(study, split, config, job).to(device.torch)
         training = begin_training(config, data, device, self._world, self._perceptual)
         if request.initial is not None:
-            training.begin_from(_initial_weights(self._artifacts.open(request.initial), config))
+            training.begin_from(_initial_weights(self._artifacts.open(request.initial), training))
         scratch = self._artifacts.scratch(writer.recipe.key)
         self._resume(training, scratch)
         job.goes_on(training.step, "iterations")
@@ -196,9 +196,9 @@ def _nothing(*_: object) -> None:
     """What a process that only helps does beside the training."""
 
 
-def _initial_weights(performer: Artifact, config: Config) -> dict[str, Tensor]:
+def _initial_weights(performer: Artifact, training: Training) -> dict[str, Tensor]:
     """Raises InvalidOption when the performer's network is another than the one to be trained."""
-    found = performer.read_json("config.json")
+    config, found = training.config, performer.read_json("config.json")
     wanted = {"family": config.family, "generator": json.loads(json.dumps(config.generator.to_json()))}
     if any(found.get(name) != value for name, value in wanted.items()):
         raise InvalidOption(
@@ -206,7 +206,15 @@ def _initial_weights(performer: Artifact, config: Config) -> dict[str, Tensor]:
             f"than {config.family}, {config.preset}; train on with the family and preset that it was made with",
             performer=performer.ref.key,
         )
-    return {name: torch.from_numpy(value) for name, value in performer.read_arrays("generator.safetensors").items()}
+    arrays = performer.read_arrays("generator.safetensors")
+    wanted_shapes = {name: tuple(value.shape) for name, value in training.performer.state_dict().items()}
+    if {name: value.shape for name, value in arrays.items()} != wanted_shapes:
+        raise InvalidOption(
+            f"performer {performer.ref.key[:12]} was made by another version of Understudy, whose skeletons are drawn "
+            "otherwise; it performs as before, but to go on from it train it anew with this version",
+            performer=performer.ref.key,
+        )
+    return {name: torch.from_numpy(value) for name, value in arrays.items()}
 
 
 def _read(study: Study, split: Split, config: Config, job: Job) -> TrainingSet:

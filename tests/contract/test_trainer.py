@@ -17,6 +17,7 @@ from services.common import rpc
 from services.common.artifacts import Artifacts
 from services.common.errors import ArtifactNotFound, ClipTooShort, InvalidOption
 from services.common.puppet import open_references
+from services.common.recipe import Recipe
 from services.common.server import Service, open_runner, start
 from services.trainer import presets
 from services.trainer.config import TrainerSettings
@@ -196,11 +197,19 @@ async def test_another_training_begins_with_a_performers_weights(running: Runnin
 
     assert distance(further) < 0.5 * distance(anew)
 
-    with pytest.raises(grpc.aio.AioRpcError) as error:
-        await running.train(family="pix2pixhd", initial_performer=first.artifact)
-    refused = rpc.from_rpc_error(error.value)
-    assert isinstance(refused, InvalidOption)
-    assert "another network" in refused.message
+    older = running.artifacts.write(Recipe("performer", "training", 1))
+    older.put_json("config.json", running.artifacts.open(rpc.to_ref(first.artifact)).read_json("config.json"))
+    older.put_arrays("generator.safetensors", weights(first) | {"stem.weight": weights(first)["stem.weight"][:, 1:]})
+    as_older = rpc.from_ref(running.artifacts.commit(older, {}).ref)
+    for options, why in (
+        ({"family": "pix2pixhd", "initial_performer": first.artifact}, "another network"),
+        ({"initial_performer": as_older}, "made by another version"),
+    ):
+        with pytest.raises(grpc.aio.AioRpcError) as error:
+            await running.train(**options)
+        refused = rpc.from_rpc_error(error.value)
+        assert isinstance(refused, InvalidOption)
+        assert why in refused.message
 
 
 async def test_the_anchor_is_trained_measured_and_exported(running: Running) -> None:
