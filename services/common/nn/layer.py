@@ -78,7 +78,7 @@ def decontaminated(window: Floats, factor: int = 1) -> Floats:
     return np.concatenate([beside + (colour - beside) * own, alpha], axis=2).astype(np.float32)
 
 
-def carried_outwards(colour: Floats, weight: Floats, beyond: Floats | None = None, factor: int = 1) -> Floats:
+def carried_outwards(colour: Floats, weight: Floats, beyond: Floats | None, factor: int = 1) -> Floats:
     """float32 (h, w, 3): the weighted mean of the colours nearby, from ever farther where none is near.
 
     weight: (h, w, 1) in 0..1. beyond: (3,), for what none reaches; None keeps the pixel's own colour there.
