@@ -14,6 +14,7 @@ from services.common.skeleton import KEYPOINT_COUNT, LEFT_ANKLE, LEFT_SHOULDER, 
 from services.common.subject import parse_subject
 from services.common.tracks import PoseTrack
 from services.pose.association import associate, span
+from services.pose.hands import about_wrists, onto_wrists
 from services.pose.repair import fill_gaps, mend_jumps, unswap_limbs
 from services.pose.smoothing import smooth
 from services.pose.subject import Identity, choose, identities, noticed
@@ -76,12 +77,12 @@ def assemble(
     raw, found = _collect(person, len(people))
     size_px = float(np.median([span(pose) for tracklet in person.tracklets for pose in tracklet.poses]))
     repaired, swapped = unswap_limbs(raw, found, size_px, frame_rate)
-    repaired, mended = mend_jumps(repaired, found, size_px, frame_rate)
+    repaired, mended = mend_jumps(about_wrists(repaired), found, size_px, frame_rate)
     sure = found & ((repaired[:, _CORE, 2] >= CONFIDENT).sum(axis=1) >= _CORE_MINIMUM)
     filled, valid = fill_gaps(repaired, sure, size_px, frame_rate)
     if valid.sum() < min(MINIMUM_VALID_FRAMES, len(people)):
         raise _nobody(len(people) - int(valid.sum()), len(people), role)
-    track = PoseTrack(smooth(filled, valid, frame_rate), valid, width, height)
+    track = PoseTrack(onto_wrists(smooth(filled, valid, frame_rate)), valid, width, height)
     height_px = _median_height(track, size_px)
     if height_px < MINIMUM_HEIGHT_PX:
         raise PersonTooSmall(

@@ -2,7 +2,8 @@
 
 A weighted local quadratic (Savitzky and Golay 1964; Cleveland 1979): the weights are a Gaussian in time, centred on
 the frame, times the squared confidence, so a joint that was lost is drawn through by the frames that saw it. Centred
-means zero phase: peaks stay at their frames, where an exponential or one-euro filter would move them.
+means zero phase: peaks stay at their frames, where an exponential or one-euro filter would move them. A parabola through
+the sure frames of one side alone may end anywhere, so no place leaves the bounds of those found nearby.
 """
 
 from __future__ import annotations
@@ -18,6 +19,8 @@ _FINE_SECONDS = 0.045
 # Keeps the slope and curvature of a window with too few sure points near zero.
 _RIDGE = 1e-3
 _WINDOW_SIGMAS = 3.0
+# The frames before and after, among whose places a smoothed one stays.
+_NEARBY = 2
 # A keypoint this unsure stays unknown unless its neighbours in time know it.
 _KNOWN = 0.05
 
@@ -59,4 +62,20 @@ def _local_quadratic(
     matrix[:, :, 2, 2] += ridge
     matrix[moments[0] <= 0] = np.eye(3)
     coefficients = np.linalg.solve(matrix, sums.transpose(1, 2, 0, 3))
-    return np.asarray(coefficients[:, :, 0], dtype=np.float64)
+    low_bound, high_bound = _bounds(places, weights)
+    return np.clip(coefficients[:, :, 0], low_bound, high_bound)
+
+
+def _bounds(
+    places: NDArray[np.float64], weights: NDArray[np.float64]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """The least and the greatest of the known places (T, K, 2) within `_NEARBY` frames; of none, no bounds."""
+    known = (weights > 0)[:, :, None]
+    edge = ((_NEARBY, _NEARBY), (0, 0), (0, 0))
+    least = np.pad(np.where(known, places, np.inf), edge, constant_values=np.inf)
+    greatest = np.pad(np.where(known, places, -np.inf), edge, constant_values=-np.inf)
+    around = range(2 * _NEARBY + 1)
+    least = np.minimum.reduce([least[k : k + len(places)] for k in around])
+    greatest = np.maximum.reduce([greatest[k : k + len(places)] for k in around])
+    none = least > greatest
+    return np.where(none, -np.inf, least), np.where(none, np.inf, greatest)

@@ -24,7 +24,7 @@ from services.pose.people import contact_sheet, describe, sheet_frames
 from services.pose.subject import Identity, identities, noticed
 
 POSES_VERSION: Final = 2
-TRACK_VERSION: Final = 2
+TRACK_VERSION: Final = 3
 PEOPLE_VERSION: Final = 1
 POSES_NAME: Final = "poses.safetensors"
 TRACK_NAME: Final = "track.safetensors"
