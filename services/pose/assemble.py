@@ -82,7 +82,7 @@ def assemble(
     filled, valid = fill_gaps(repaired, sure, size_px, frame_rate)
     if valid.sum() < min(MINIMUM_VALID_FRAMES, len(people)):
         raise _nobody(len(people) - int(valid.sum()), len(people), role)
-    track = PoseTrack(onto_wrists(smooth(filled, valid, frame_rate)), valid, width, height)
+    track = PoseTrack(onto_wrists(smooth(filled, valid, size_px, frame_rate)), valid, width, height)
     height_px = _median_height(track, size_px)
     if height_px < MINIMUM_HEIGHT_PX:
         raise PersonTooSmall(

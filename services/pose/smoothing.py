@@ -21,17 +21,30 @@ _RIDGE = 1e-3
 _WINDOW_SIGMAS = 3.0
 # The frames before and after, among whose places a smoothed one stays.
 _NEARBY = 2
+# Of the body's size. A sure keypoint that would be moved farther is left nearer to where it was found: jitter is less.
+_MOST_MOVED = 0.015
 # A keypoint this unsure stays unknown unless its neighbours in time know it.
 _KNOWN = 0.05
 
 
-def smooth(keypoints: NDArray[np.float32], valid: NDArray[np.bool_], frame_rate: float) -> NDArray[np.float32]:
-    """Smoothed keypoints, float32 (T, 133, 3); confidences are kept, invalid frames take no part and are zero."""
+def smooth(
+    keypoints: NDArray[np.float32], valid: NDArray[np.bool_], size_px: float, frame_rate: float
+) -> NDArray[np.float32]:
+    """Smoothed keypoints, float32 (T, 133, 3); confidences are kept, invalid frames take no part and are zero.
+
+    size_px: the body's. A fast arm turns within fewer frames than a parabola can follow, and then its own frame knows
+    best: beyond 0.015 of the body's size, divided by the squared confidence, the way moved falls again, as that limit's
+    square by the distance.
+    """
     sigma = np.full(KEYPOINT_COUNT, _BODY_SECONDS)
     for part in (FACE, LEFT_HAND, RIGHT_HAND):
         sigma[part] = _FINE_SECONDS
     weights = np.where(valid[:, None], keypoints[:, :, 2].astype(np.float64) ** 2, 0.0)
-    smoothed = _local_quadratic(keypoints[:, :, :2].astype(np.float64), weights, sigma * frame_rate)
+    places = keypoints[:, :, :2].astype(np.float64)
+    moved = _local_quadratic(places, weights, sigma * frame_rate) - places
+    distance = np.hypot(moved[..., 0], moved[..., 1])
+    most = _MOST_MOVED * size_px / np.maximum(weights, 1e-9)
+    smoothed = places + moved * np.square(np.minimum(1.0, most / np.maximum(distance, 1e-9)))[:, :, None]
     known = valid[:, None] & (keypoints[:, :, 2] >= _KNOWN)
     result = np.concatenate([smoothed, keypoints[:, :, 2:].astype(np.float64)], axis=2)
     return np.where(known[:, :, None], result, 0.0).astype(np.float32)

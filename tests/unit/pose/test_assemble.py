@@ -144,6 +144,14 @@ def test_smoothing_takes_the_jitter_and_adds_no_lag() -> None:
     assert abs(lag) < 0.05
 
 
+def test_a_fast_arm_reaches_as_far_as_it_was_seen_to() -> None:
+    truth = dancing(80).keypoints.copy()
+    truth[:, 9, 0] += (60 * np.sin(np.arange(80) * 2 * np.pi / 8)).astype(np.float32)
+    found = assemble([pose[None] for pose in truth], RATE, 640, 720).track.keypoints
+    off = np.abs(found[4:-4, 9, 0] - truth[4:-4, 9, 0])
+    assert off.max() < 0.015 * 420
+
+
 def test_nobody_and_too_small() -> None:
     empty = [np.zeros((0, 133, 3), np.float32)] * 12
     with pytest.raises(NoPersonFound, match="no person found in 12 of 12 frames of the source"):

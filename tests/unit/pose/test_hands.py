@@ -67,7 +67,7 @@ def test_what_is_hardly_seen_is_not_thrown_out_of_the_way_of_the_rest() -> None:
     track[4:, :, 2] = 1.0
     track[:, :, 0] = 300 + np.maximum(np.arange(30) - 3.0, 0)[:, None] ** 3
     track[:, :, 1] = 200
-    smoothed = smooth(track, np.ones(30, np.bool_), RATE)
+    smoothed = smooth(track, np.ones(30, np.bool_), 400.0, RATE)
     for frame in range(30):
         near = track[max(0, frame - 2) : frame + 3, 0, 0]
         assert near.min() - 1e-3 <= smoothed[frame, 0, 0] <= near.max() + 1e-3
