@@ -40,7 +40,7 @@ _MEETING = 0.5
 # px of a window of 256 px.
 _EASED_PX = 8
 # Where the outline may be anywhere, a network says half of it everywhere. About this alpha its edges are steepened, by
-# so much that they are as crisp as those of the film's mattes (services/trainer/README.md).
+# so much that they are as crisp as those of the film's mattes (services/trainer/EXPERIMENTS.md).
 _EDGE, _EDGE_GAIN = 0.4, 1.5
 # Only where the draft has something there is anything to do, and so far around it, px of a window of 256 px: what it is
 # bent by, and what blurring reaches. In steps of so many px.
