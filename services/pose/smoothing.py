@@ -2,8 +2,8 @@
 
 A weighted local quadratic (Savitzky and Golay 1964; Cleveland 1979): the weights are a Gaussian in time, centred on
 the frame, times the squared confidence, so a joint that was lost is drawn through by the frames that saw it. Centred
-means zero phase: peaks stay at their frames, where an exponential or one-euro filter would move them. A parabola through
-the sure frames of one side alone may end anywhere, so no place leaves the bounds of those found nearby.
+means zero phase: peaks stay at their frames, where an exponential or one-euro filter would move them. A parabola
+through the sure frames of one side alone may end anywhere, so no place leaves the bounds of those found nearby.
 """
 
 from __future__ import annotations
