@@ -16,7 +16,10 @@ Floats = NDArray[np.float64]
 _SMALLEST = 0.9  # rather than shrink the dancer further, raised hands may leave the picture
 # So many percent of the frames may leave at the top and at the bottom: one stretched hand must not shrink the dance.
 _LEAVING_TOP, _LEAVING_BOTTOM = 4.0, 1.0
-_LEAST_TRAVEL = 0.25  # below this share of the way across the floor, feet would slide: the dance leaves instead
+# Below this share of the way across the floor feet slide, so rather a hand leaves the picture; a trunk does not.
+_LEAST_TRAVEL = 0.25
+_TRUNK = [s.LEFT_SHOULDER, s.RIGHT_SHOULDER, s.LEFT_HIP, s.RIGHT_HIP]
+_LEAVING_BESIDE = 1.0  # so many percent of the frames at each side may, or one mistake would hold the dance in place
 
 
 @dataclass(frozen=True)
@@ -67,39 +70,64 @@ def shrink_to_top(places: Floats, confidence: NDArray[np.float32], floor: Floats
 def keep_beside(places: Floats, confidence: NDArray[np.float32], x: Floats, bounds: Bounds) -> tuple[Floats, str]:
     """Horizontal offsets (F,) that bring the dance between the bounds, and a word for the user ("" if none).
 
-    The whole dance is shifted when that is enough; else its travel across the floor is compressed as well. x: (F,),
-    where the dancer stands.
+    The whole dance is shifted when that is enough; else its travel across the floor is compressed as well: to a quarter
+    for hands and feet, further only for the trunk. x: (F,), where the dancer stands.
     """
-    known = confidence >= CONFIDENT
-    left = np.where(known, places[:, :, 0], np.inf).min(axis=1)
-    right = np.where(known, places[:, :, 0], -np.inf).max(axis=1)
-    usable = np.isfinite(left) & np.isfinite(right)
+    left, right = _sides(places, confidence)
+    usable = np.isfinite(left)
     if not usable.any():
         return np.zeros(len(x)), ""
-    reach_left, reach_right = (x - left)[usable], (right - x)[usable]
     room = bounds.right - bounds.left
-    middle = float(np.median(x))
-    travel = x - middle
-    share = _travel_share(travel[usable], reach_left, reach_right, room)
+    travel = x - float(np.median(x))
+    share = _travel_share(travel[usable], (x - left)[usable], (right - x)[usable], room, _LEAST_TRAVEL)
     offset = (share - 1.0) * travel
     low, high = (left + offset)[usable].min(), (right + offset)[usable].max()
-    if high - low > room:
-        shift, word = (bounds.left + bounds.right - low - high) / 2, "the dance is wider than the target's picture"
-    else:
-        shift = max(0.0, bounds.left - low) + min(0.0, bounds.right - high)
+    if high - low <= room:
         word = f"the travel across the floor was compressed to {share:.0%} to stay in the picture" if share < 1 else ""
-    return offset + shift, word
+        return offset + _shift(low, high, bounds), word
+    trunk_left, trunk_right = _sides(places[:, _TRUNK], confidence[:, _TRUNK])
+    seen = np.isfinite(trunk_left)
+    if not seen.any():
+        return offset + _shift(low, high, bounds), "the dance is wider than the target's picture"
+    reach = (x - trunk_left)[seen], (trunk_right - x)[seen]
+    share = min(share, _travel_share(travel[seen], *reach, room, 0.0, _LEAVING_BESIDE))
+    offset = (share - 1.0) * travel
+    offset += _shift((left + offset)[usable].min(), (right + offset)[usable].max(), bounds)
+    ends = _ends((trunk_left + offset)[seen], (trunk_right + offset)[seen], _LEAVING_BESIDE)
+    word = f"the dance is wider than the target's picture: its travel was compressed to {share:.0%}"
+    return offset + _shift(*ends, bounds), word
 
 
-def _travel_share(travel: Floats, reach_left: Floats, reach_right: Floats, room: float) -> float:
-    """Largest share of the travel, 1/4..1, whose dance still fits into the room."""
+def _sides(places: Floats, confidence: NDArray[np.float32]) -> tuple[Floats, Floats]:
+    """The leftmost and the rightmost known x of each frame, (F,) each; where nothing is known inf and -inf."""
+    known = confidence >= CONFIDENT
+    return np.where(known, places[..., 0], np.inf).min(axis=1), np.where(known, places[..., 0], -np.inf).max(axis=1)
+
+
+def _shift(low: float, high: float, bounds: Bounds) -> float:
+    """What brings [low, high] between the bounds; what is wider has its middle in theirs."""
+    if high - low > bounds.right - bounds.left:
+        return (bounds.left + bounds.right - low - high) / 2
+    return max(0.0, bounds.left - low) + min(0.0, bounds.right - high)
+
+
+def _ends(left: Floats, right: Floats, leaving: float) -> tuple[float, float]:
+    """Between which all lies but for `leaving` percent of the frames at each side."""
+    return float(np.percentile(left, leaving)), float(np.percentile(right, 100.0 - leaving))
+
+
+def _travel_share(
+    travel: Floats, reach_left: Floats, reach_right: Floats, room: float, least: float, leaving: float = 0.0
+) -> float:
+    """Largest share of the travel, `least`..1, whose dance still fits into the room."""
 
     def width(share: float) -> float:
-        return float((share * travel + reach_right).max() - (share * travel - reach_left).min())
+        low, high = _ends(share * travel - reach_left, share * travel + reach_right, leaving)
+        return high - low
 
     if width(1.0) <= room:
         return 1.0
-    low, high = _LEAST_TRAVEL, 1.0
+    low, high = least, 1.0
     for _ in range(30):
         middle = (low + high) / 2
         low, high = (middle, high) if width(middle) <= room else (low, middle)

@@ -47,10 +47,12 @@ def place(source: Stance, target: Stance) -> Placement:
     close = target.height_close / source.height_close
     far = target.height_far / source.height_far
     t_close, t_far = _target_ends(source, target, ratio)
-    # Beyond the ends the line is followed a little, so that a frame outside them stands still nowhere.
-    p = np.clip((source.level - source.far) / (source.close - source.far), -0.5, 1.5)
+    # Beyond the ends the line is followed a little, and from there on the body's own scale: nobody stands still there.
+    depth = source.close - source.far
+    level = np.clip(source.level, source.far - 0.5 * depth, source.close + 0.5 * depth)
+    p = (level - source.far) / depth
     scale = np.maximum(far + p * (close - far), 0.5 * ratio)
-    floor = t_far + p * (t_close - t_far)
+    floor = t_far + p * (t_close - t_far) + ratio * (source.level - level)
     return Placement(scale, floor, _across(source, target, scale), close, far)
 
 

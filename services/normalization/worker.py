@@ -13,7 +13,7 @@ from services.common.tracks import CameraPath, PoseTrack
 from services.normalization.normalize import normalize
 from services.normalization.preview import preview
 
-VERSION: Final = 3
+VERSION: Final = 4
 TRACK_NAME: Final = "track.safetensors"
 CAMERA_NAME: Final = "camera.safetensors"
 PREVIEW_NAME: Final = "preview.jpg"

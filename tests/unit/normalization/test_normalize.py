@@ -175,6 +175,18 @@ def test_walking_away_from_the_camera_makes_the_dancer_smaller() -> None:
     assert level.max() == pytest.approx(theirs.max(), abs=25)
 
 
+def test_who_crosses_far_more_than_the_picture_stays_in_it() -> None:
+    source = dancing(FRAMES, height=300, width_px=1280)
+    keypoints = source.keypoints.copy()
+    keypoints[:, :, 0] += np.where(keypoints[:, :, 2] > 0, np.linspace(0, 6000, FRAMES)[:, None], 0)
+    target = dancing(FRAMES, height=500, width_px=400, x=200)
+    driven = normalize(PoseTrack(keypoints, source.valid, 1280, 720), RATE, target, RATE)
+    trunk = driven.track.keypoints[:, [5, 6, 11, 12], 0]
+    inside = ((trunk >= 0) & (trunk <= target.width - 1)).all(axis=1)
+    assert inside.mean() >= 0.95
+    assert "wider than the target's picture: its travel was compressed to" in driven.warnings[0]
+
+
 def test_a_dance_wider_than_the_picture_is_compressed_and_said_so() -> None:
     source = dancing(FRAMES, height=100, travel=300, width_px=1280)
     target = dancing(FRAMES, height=400, seed=2)
