@@ -79,7 +79,7 @@ def keep_beside(places: Floats, confidence: NDArray[np.float32], x: Floats, boun
         return np.zeros(len(x)), ""
     room = bounds.right - bounds.left
     travel = x - float(np.median(x))
-    share = _travel_share(travel[usable], (x - left)[usable], (right - x)[usable], room, _LEAST_TRAVEL)
+    share = _travel_share(travel[usable], left[usable], right[usable], room, _LEAST_TRAVEL)
     offset = (share - 1.0) * travel
     low, high = (left + offset)[usable].min(), (right + offset)[usable].max()
     if high - low <= room:
@@ -89,8 +89,7 @@ def keep_beside(places: Floats, confidence: NDArray[np.float32], x: Floats, boun
     seen = np.isfinite(trunk_left)
     if not seen.any():
         return offset + _shift(low, high, bounds), "the dance is wider than the target's picture"
-    reach = (x - trunk_left)[seen], (trunk_right - x)[seen]
-    share = min(share, _travel_share(travel[seen], *reach, room, 0.0, _LEAVING_BESIDE))
+    share = min(share, _travel_share(travel[seen], trunk_left[seen], trunk_right[seen], room, 0.0, _LEAVING_BESIDE))
     offset = (share - 1.0) * travel
     offset += _shift((left + offset)[usable].min(), (right + offset)[usable].max(), bounds)
     ends = _ends((trunk_left + offset)[seen], (trunk_right + offset)[seen], _LEAVING_BESIDE)
@@ -117,12 +116,16 @@ def _ends(left: Floats, right: Floats, leaving: float) -> tuple[float, float]:
 
 
 def _travel_share(
-    travel: Floats, reach_left: Floats, reach_right: Floats, room: float, least: float, leaving: float = 0.0
+    travel: Floats, left: Floats, right: Floats, room: float, least: float, leaving: float = 0.0
 ) -> float:
-    """Largest share of the travel, `least`..1, whose dance still fits into the room."""
+    """Largest share of the travel, `least`..1, whose dance still fits into the room.
+
+    travel: (F,), how far from its middle the dance is. left, right: (F,), the sides of what has to fit.
+    """
 
     def width(share: float) -> float:
-        low, high = _ends(share * travel - reach_left, share * travel + reach_right, leaving)
+        offset = (share - 1.0) * travel
+        low, high = _ends(left + offset, right + offset, leaving)
         return high - low
 
     if width(1.0) <= room:

@@ -37,7 +37,7 @@ def place(source: Stance, target: Stance) -> Placement:
     With s and t the foot levels of source and target, p = (s - s_far) / (s_close - s_far); the target's level is
     t_far + p (t_close - t_far), the scale c_far + p (c_close - c_far) with c the ratio of heights at each end. A source
     that stands (s_close = s_far) has no p: its level moves about the target's median, its scale is the ratio of the
-    heights over all.
+    heights over all. Half of the way beyond an end p stops, and the level goes on by that ratio.
     """
     ratio = target.height / source.height
     if source.depth < STATIC_DEPTH:

@@ -42,6 +42,6 @@ def onto_wrists(keypoints: Keypoints) -> Keypoints:
     for wrist, hand in _HANDS:
         at = keypoints[:, wrist, None]
         known = (laid[:, hand, 2:] > 0) & (at[..., 2:] > 0)
+        laid[:, hand, :2] += at[..., :2]
         laid[:, hand] = np.where(known, laid[:, hand], np.float32(0))
-        laid[:, hand, :2] += np.where(known, at[..., :2], np.float32(0))
     return laid

@@ -9,6 +9,7 @@ through the sure frames of one side alone may end anywhere, so no place leaves t
 from __future__ import annotations
 
 import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
 from services.common.skeleton import FACE, KEYPOINT_COUNT, LEFT_HAND, RIGHT_HAND
@@ -84,11 +85,11 @@ def _bounds(
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """The least and the greatest of the known places (T, K, 2) within `_NEARBY` frames; of none, no bounds."""
     known = (weights > 0)[:, :, None]
-    edge = ((_NEARBY, _NEARBY), (0, 0), (0, 0))
-    least = np.pad(np.where(known, places, np.inf), edge, constant_values=np.inf)
-    greatest = np.pad(np.where(known, places, -np.inf), edge, constant_values=-np.inf)
-    around = range(2 * _NEARBY + 1)
-    least = np.minimum.reduce([least[k : k + len(places)] for k in around])
-    greatest = np.maximum.reduce([greatest[k : k + len(places)] for k in around])
+
+    def nearby(nothing: float) -> NDArray[np.float64]:
+        padded = np.pad(np.where(known, places, nothing), ((_NEARBY, _NEARBY), (0, 0), (0, 0)), constant_values=nothing)
+        return sliding_window_view(padded, 2 * _NEARBY + 1, axis=0)
+
+    least, greatest = nearby(np.inf).min(axis=-1), nearby(-np.inf).max(axis=-1)
     none = least > greatest
     return np.where(none, -np.inf, least), np.where(none, np.inf, greatest)
