@@ -34,7 +34,7 @@ Picture = NDArray[np.uint8]
 Window = NDArray[np.float32]
 
 # Raised whenever the same request would now give other bytes.
-VERSION = 8
+VERSION = 9
 # Formats of a performer's config.json that this renderer understands.
 _CONFIG_FORMATS = (1,)
 _MOST_FRAMES = 1024

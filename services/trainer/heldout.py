@@ -31,7 +31,7 @@ from services.trainer.draft import DraftConfig, draft_windows, read_references
 from services.trainer.evaluation import nearest_pose
 from services.trainer.study import Study, StudyRefs
 
-VERSION = 4
+VERSION = 5
 TRUTH, NEAREST, DRAFT, PERFORMER = "truth", "nearest", "draft", "performer"
 MOST_FRAMES: Final = 60
 """Consecutive frames judged at most: two seconds and more tell as much as ten, in a fifth of the time."""

@@ -39,7 +39,7 @@ from services.trainer.training import Hooks, Losses, Training, train
 _log = logger(__name__)
 
 # Raised whenever the same request would now give another performer.
-VERSION = 11
+VERSION = 12
 
 
 @dataclass(frozen=True)

@@ -7,8 +7,8 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from services.common.puppet.parts import trunk_length
-from services.common.skeleton import BODY, FEET, LEFT_HIP, LEFT_SHOULDER, RIGHT_HIP, RIGHT_SHOULDER
+from services.common.puppet.parts import HEAD_POINTS, trunk_length
+from services.common.skeleton import BODY, FACE, FEET, LEFT_HIP, LEFT_SHOULDER, RIGHT_HIP, RIGHT_SHOULDER
 
 Floats = NDArray[np.float64]
 
@@ -17,6 +17,9 @@ _TRUNK = (LEFT_SHOULDER, RIGHT_SHOULDER, LEFT_HIP, RIGHT_HIP)
 # Another reference costs as much as this difference of poses, mean square in parts of the trunk's length squared: else
 # references would change every frame, and the picture flicker.
 _SWITCH = 0.02
+# A reference without a face is as far from one with it as if it looked elsewhere by so much, in parts of the trunk's
+# length. A dance without a face has at least so much of one: its face is as often blurred as it is turned away.
+_FACELESS, _LEAST_FACE = 0.1, 0.3
 # Distances are worked out for so many frames at once.
 _FRAMES_AT_ONCE = 1024
 
@@ -44,18 +47,53 @@ def pose_distances(poses: NDArray[np.float32], others: NDArray[np.float32], trun
     """
     a, b = _centred(poses) / trunk_px, _centred(others) / trunk_px
     sure_a, sure_b = poses[:, _POINTS, 2].astype(np.float64), others[:, _POINTS, 2].astype(np.float64)
-    weights = sure_a @ sure_b.T
-    # sum w_a w_b (a - b)^2, expanded so that no (T, N, 23, 2) array is needed
-    squares_a, squares_b = (a**2).sum(axis=2) * sure_a, (b**2).sum(axis=2) * sure_b
-    cross = sum((a[..., axis] * sure_a) @ (b[..., axis] * sure_b).T for axis in (0, 1))
-    sums = squares_a @ sure_b.T + sure_a @ squares_b.T - 2.0 * cross
-    return np.asarray(np.maximum(sums, 0.0) / np.maximum(weights, 1e-6))
+    return _mean_squares(a, sure_a, b, sure_b)
 
 
 def reference_costs(poses: Poses, references: NDArray[np.float32], trunk_px: float) -> Floats:
     """`pose_distances` of a whole dance from all references: float64 (T, N)."""
     parts = np.array_split(np.arange(len(poses)), -(-len(poses) // _FRAMES_AT_ONCE))
     return np.concatenate([pose_distances(poses[frames], references, trunk_px) for frames in parts])
+
+
+def facing_distances(poses: Poses, references: NDArray[np.float32], trunk_px: float) -> NDArray[np.float32]:
+    """How differently the heads of a dance and of the references are turned: float32 (T, N).
+
+    Root mean square distance of nose, eyes and ears about their middle, in parts of the trunk's length; more where the
+    reference shows less of a face than the dance: it is blurred there, or hidden, or turned away.
+    """
+    parts = np.array_split(np.arange(len(poses)), -(-len(poses) // _FRAMES_AT_ONCE))
+    return np.concatenate([_facing(poses[frames], references, trunk_px) for frames in parts])
+
+
+def _facing(poses: NDArray[np.float32], others: NDArray[np.float32], trunk_px: float) -> NDArray[np.float32]:
+    (a, sure_a), (b, sure_b) = (_head(each, trunk_px) for each in (poses, others))
+    totals = sure_a @ sure_b.T
+    squares = _mean_squares(a, sure_a, b, sure_b)
+    for axis in (0, 1):
+        middles = (a[..., axis] * sure_a) @ sure_b.T - sure_a @ (b[..., axis] * sure_b).T
+        squares -= (middles / totals) ** 2
+    seen, shown = (each[:, FACE, 2].mean(axis=1, dtype=np.float64) for each in (poses, others))
+    faceless = np.maximum(np.maximum(seen, _LEAST_FACE)[:, None] - shown, 0.0)
+    return np.asarray(np.sqrt(np.maximum(squares, 0.0)) + _FACELESS * faceless, dtype=np.float32)
+
+
+def _head(poses: NDArray[np.float32], trunk_px: float) -> tuple[Floats, Floats]:
+    """Places (T, 5, 2) of the head's points about their middle, in trunks, and how sure they are (T, 5), above 0."""
+    points = poses[:, HEAD_POINTS].astype(np.float64)
+    return (points[..., :2] - points[..., :2].mean(axis=1, keepdims=True)) / trunk_px, points[..., 2] + 1e-3
+
+
+def _mean_squares(a: Floats, sure_a: Floats, b: Floats, sure_b: Floats) -> Floats:
+    """float64 (T, N): the mean over the points of |a - b|^2, weighted by sure_a sure_b.
+
+    Of points (T, P, 2) and (N, P, 2), weights (T, P) and (N, P).
+    """
+    # Expanded, so that no (T, N, P, 2) array is needed.
+    squares_a, squares_b = (a**2).sum(axis=2) * sure_a, (b**2).sum(axis=2) * sure_b
+    cross = sum((a[..., axis] * sure_a) @ (b[..., axis] * sure_b).T for axis in (0, 1))
+    sums = squares_a @ sure_b.T + sure_a @ squares_b.T - 2.0 * cross
+    return np.asarray(np.maximum(sums, 0.0) / np.maximum(sure_a @ sure_b.T, 1e-6))
 
 
 def choose_references(costs: Floats, count: int) -> NDArray[np.int64]:

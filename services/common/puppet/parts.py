@@ -21,9 +21,6 @@ End = tuple[int, ...]
 # A bone is stretched by no more than this along its length: beyond, the reference shows another view of it.
 _LARGEST_STRETCH = 2.5
 _LARGEST_WIDENING = 1.5
-# So much more than that of a bone counts how a head is turned, by where the face's points lie about their middle: two
-# faces that look elsewhere make a double one.
-_FACING = 8.0
 # Bones shorter than this part of the trunk point at the camera, and their direction means nothing.
 _SHORTEST = 0.08
 
@@ -74,6 +71,8 @@ BEHIND: Final = np.array([part.rank < 0.5 for part in PARTS])
 _SAMPLES, SURE = 9, 0.3
 TRUNK: Final = 0
 HEAD: Final = 1
+HEAD_POINTS: Final = list(_HEAD)
+"""Nose, eyes and ears."""
 LIMBS: Final = tuple(
     tuple(index for index, part in enumerate(PARTS) if part.name in {f"{side}_{name}" for name in names})
     for side in ("left", "right") for names in (("thigh", "shin", "foot"), ("upper_arm", "forearm", "hand"))
@@ -135,15 +134,10 @@ def part_maps(driven: Posed, reference: Posed) -> Floats:
 
 
 def turn_between(driven: Posed, reference: Posed) -> Floats:
-    """float64 (P,): how differently each bone stands, 0 (the same) to 2 (turned round or of quite another length).
-
-    A head's is larger where it looks elsewhere.
-    """
+    """float64 (P,): how differently each bone stands, 0 (the same) to 2 (turned round or of quite another length)."""
     a, b = driven.ends - driven.starts, reference.ends - reference.starts
     a, b = a / driven.trunk_px, b / reference.trunk_px
-    turns = np.minimum(np.hypot(*(a - b).T) / np.maximum(0.25, np.hypot(*a.T)), 2.0)
-    turns[HEAD] += _FACING * _facing_between(driven, reference)
-    return np.asarray(turns)
+    return np.asarray(np.minimum(np.hypot(*(a - b).T) / np.maximum(0.25, np.hypot(*a.T)), 2.0))
 
 
 def covered(posed: Posed) -> Floats:
@@ -167,16 +161,6 @@ def covered(posed: Posed) -> Floats:
 def unsure(posed: Posed) -> Floats:
     """float64 (P,), 0 to 1: how little is known of where each part is, mostly because something hides it."""
     return np.asarray(np.clip(1.0 - posed.confidence / SURE, 0.0, 1.0))
-
-
-def _facing_between(driven: Posed, reference: Posed) -> float:
-    """Root mean square distance of nose, eyes and ears about their middle, in parts of the trunk's length."""
-    rows = list(_HEAD)
-    weights = driven.points[rows, 2] * reference.points[rows, 2] + 1e-6
-    weights /= weights.sum()
-    a, b = (each.points[rows, :2] / each.trunk_px for each in (driven, reference))
-    difference = a - b
-    return float(np.sqrt(weights @ np.square(difference - weights @ difference).sum(axis=1)))
 
 
 def _ends(points: Floats, ends: list[End]) -> tuple[Floats, Floats]:
@@ -207,7 +191,7 @@ def _bone_map(driven: Posed, reference: Posed, index: int, size: float, across: 
 
 def _head_map(driven: Floats, reference: Floats, size: float, fallback: Floats) -> Floats:
     """The similarity that fits nose, eyes, ears and neck best (Umeyama, PAMI 1991), near the body's own scale."""
-    rows = list(_HEAD)
+    rows = HEAD_POINTS
     weights = np.append(driven[rows, 2] * reference[rows, 2], driven[_NECK, 2].min() * reference[_NECK, 2].min())
     if (weights > 0.1).sum() < 3:
         return fallback

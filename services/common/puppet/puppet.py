@@ -11,10 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from services.common.camera import compose, invert
-from services.common.puppet.choose import Poses, choose_references, reference_costs
+from services.common.puppet.choose import Poses, choose_references, facing_distances, reference_costs
 from services.common.puppet.field import Area, Field, hidden_by_arms, uncovered
 from services.common.puppet.parts import (
     BEHIND,
+    HEAD,
     LIMBS,
     PARTS,
     TRUNK,
@@ -38,6 +39,10 @@ _FAITH = 40.0
 # than need be, another one lends its trunk or limb: it is chosen by its distance and by what is hidden, a whole trunk
 # or limb costing as much as this distance.
 _COVERED, _UNSURE, _HIDDEN_COST, _BARER = 0.4, 4.0, 1.0, 0.03
+# A head counts as turned by so much for each trunk of `facing_distances`: two faces that look elsewhere make a double
+# one. Where the chosen references all look elsewhere, by so much more than another one, that one lends its head: it is
+# chosen by so much for each trunk of that, by so much of its distance, lest it be lit otherwise, and by what is hidden.
+_FACING, _ALIKE, _LENT_FACING, _LENT_STANDING = 8.0, 0.006, 4.0, 0.1
 _REFERENCES = 2
 _ALL = range(len(PARTS))
 _LENT = ((TRUNK,), *LIMBS)
@@ -118,6 +123,9 @@ class Puppet:
         self._lenders = {
             parts: choose_references(costs + _HIDDEN_COST * lack, 1)[:, 0] for parts, lack in self._lacks.items()
         }
+        self._facing = facing_distances(poses, references.keypoints, self._trunk_px)
+        head_costs = _LENT_FACING * self._facing + _LENT_STANDING * costs + self._hidden[:, HEAD]
+        self._heads = choose_references(head_costs, 1)[:, 0]
         self._cut_outs = lru_cache(max(_REFERENCES + 1, _CACHED_PX // references.side**2))(self._cut)
 
     def __call__(self, frame: int) -> Floats:
@@ -126,10 +134,8 @@ class Puppet:
         field = Field.of(driven, self._size, front=True)
         chosen = [int(index) for index in self._chosen[frame]]
         lent = self._lent(frame, chosen)
+        turns = self._turned(frame, driven, chosen, lent)
         chosen += lent
-        turns = np.array([turn_between(driven, self._posed[index]) for index in chosen]) + self._hidden[chosen]
-        for index, borrowed in lent.items():
-            turns[chosen.index(index), [part not in borrowed for part in _ALL]] = np.inf
         sure = np.array([self._posed[index].confidence for index in chosen])
         # From the least turned on: else two that are turned far would count alike.
         faith = np.exp(-_FAITH * (turns - turns.min(axis=0))) * np.clip(sure, 0.05, 1.0)
@@ -146,6 +152,21 @@ class Puppet:
         result[box] = cv2.merge(list(np.clip(total, 0.0, 1.0)))
         return result
 
+    def _turned(
+        self, frame: int, driven: Posed, chosen: list[int], lent: dict[int, tuple[int, ...]]
+    ) -> NDArray[np.float64]:
+        """How differently the parts of the chosen references stand, then of those that lend: (R, P), inf where they do
+        not lend."""
+        every = [*chosen, *lent]
+        turns = np.array([turn_between(driven, self._posed[index]) for index in every])
+        # Of one that lends its head, how the neck stands does not matter.
+        turns[len(chosen) :, HEAD] = turns[: len(chosen), HEAD].min()
+        turns[:, HEAD] += _FACING * self._facing[frame, every]
+        turns += self._hidden[every]
+        for rank, parts in enumerate(lent.values(), len(chosen)):
+            turns[rank, [part not in parts for part in _ALL]] = np.inf
+        return turns
+
     def _lent(self, frame: int, chosen: Sequence[int]) -> dict[int, tuple[int, ...]]:
         """Which parts other references lend to the chosen ones."""
         found: dict[int, tuple[int, ...]] = {}
@@ -153,6 +174,9 @@ class Puppet:
             lender = int(self._lenders[parts][frame])
             if lack[lender] < lack[chosen].min() - _BARER:
                 found[lender] = (*found.get(lender, ()), *parts)
+        head = int(self._heads[frame])
+        if self._facing[frame, head] < self._facing[frame, chosen].min() - _ALIKE:
+            found[head] = (*found.get(head, ()), HEAD)
         return found
 
     def _place(self, index: int, driven: Posed, step: int, parts: Sequence[int]) -> list[_Placed]:

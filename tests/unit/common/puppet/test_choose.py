@@ -6,7 +6,13 @@ import numpy as np
 import pytest
 
 from services.common.puppet import choose
-from services.common.puppet.choose import choose_references, pose_distances, reference_costs, spread_frames
+from services.common.puppet.choose import (
+    choose_references,
+    facing_distances,
+    pose_distances,
+    reference_costs,
+    spread_frames,
+)
 from services.common.puppet.parts import trunk_length
 from tests.unit.trainer.figure import make_pose
 
@@ -27,15 +33,34 @@ def test_the_place_in_the_frame_does_not_matter() -> None:
     assert np.diag(pose_distances(POSES, moved, TRUNK)).max() < 1e-6
 
 
+def test_heads_are_as_far_apart_as_their_points_about_their_middle() -> None:
+    found = facing_distances(POSES[:3], POSES[5:9], TRUNK)
+    for a, b in itertools.product(range(3), range(4)):
+        one, other = (pose[:5, :2] - pose[:5, :2].mean(axis=0) for pose in (POSES[a], POSES[5 + b]))
+        assert found[a, b] == pytest.approx(np.sqrt(((one - other) ** 2).sum(axis=1).mean()) / TRUNK, abs=1e-4)
+
+
+def test_a_reference_without_a_face_is_far_from_a_dance_with_one() -> None:
+    faceless = POSES[:1].copy()
+    faceless[:, 23:91, 2] = 0.0
+    shown = POSES[:1].copy()
+    shown[:, 23:91, 2] = 1.0
+    assert facing_distances(shown, faceless, TRUNK)[0, 0] > 0.05
+    assert 0.01 < facing_distances(faceless, faceless, TRUNK)[0, 0] < 0.05
+    for dance in (faceless, shown):
+        assert facing_distances(dance, shown, TRUNK)[0, 0] < 1e-3
+
+
 def test_known_poses_choose_themselves(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(choose, "_SWITCH", 0.0)
     assert choose_references(reference_costs(POSES[10:20], POSES, TRUNK), 1)[:, 0].tolist() == list(range(10, 20))
 
 
 def test_in_how_many_parts_distances_are_worked_out_does_not_matter(monkeypatch: pytest.MonkeyPatch) -> None:
-    whole = reference_costs(POSES, POSES[::3], TRUNK)
+    whole = [distances(POSES, POSES[::3], TRUNK) for distances in (reference_costs, facing_distances)]
     monkeypatch.setattr(choose, "_FRAMES_AT_ONCE", 7)
-    assert np.array_equal(reference_costs(POSES, POSES[::3], TRUNK), whole)
+    parts = [distances(POSES, POSES[::3], TRUNK) for distances in (reference_costs, facing_distances)]
+    assert all(np.array_equal(a, b) for a, b in zip(whole, parts, strict=True))
 
 
 def test_changes_cost() -> None:

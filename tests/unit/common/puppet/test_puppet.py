@@ -12,6 +12,8 @@ from services.common.nn.window import fit_window
 from services.common.puppet import Puppet, References
 from services.common.puppet.parts import FRONT, PARTS, TRUNK, covered, pose_parts, trunk_length
 from services.common.skeleton import (
+    FACE,
+    FEET,
     LEFT_ANKLE,
     LEFT_ELBOW,
     LEFT_HAND,
@@ -30,6 +32,8 @@ from tests.unit.trainer.figure import Study, make_study
 
 SIDE = 128
 LEFT_ARM = [LEFT_ELBOW, LEFT_WRIST, *range(LEFT_HAND.start, LEFT_HAND.stop)]
+KNEES_AND_BELOW = [LEFT_KNEE, LEFT_KNEE + 1, LEFT_ANKLE, LEFT_ANKLE + 1, *range(FEET.start, FEET.stop)]
+EYES = [NOSE + 1, NOSE + 2]
 RIGHT_ARM = [RIGHT_ELBOW, RIGHT_WRIST, *range(RIGHT_HAND.start, RIGHT_HAND.stop)]
 Floats = NDArray[np.float32]
 
@@ -135,8 +139,7 @@ def test_a_trunk_is_of_who_has_no_arms_before_it_and_all_else_of_who_stands_alik
     wanted = _with_arms(keypoints[2], 1.2)
     keypoints[:2] = _with_arms(keypoints[0], -0.4)
     keypoints[2] = wanted
-    knees = [LEFT_KNEE, LEFT_KNEE + 1, LEFT_ANKLE, LEFT_ANKLE + 1, *range(17, 23)]
-    keypoints[2, knees, 0] += 1.0 * trunk_length(wanted[None])
+    keypoints[2, KNEES_AND_BELOW, 0] += 1.0 * trunk_length(wanted[None])
     window = Puppet(References(pictures, keypoints), wanted[None], SIDE, SIDE)(0)
 
     def colour(points: list[int]) -> Floats:
@@ -174,8 +177,7 @@ def test_a_limb_that_is_hidden_in_the_likest_references_is_lent_by_another(refer
     pictures, keypoints = three.pictures.copy(), three.keypoints.copy()
     pictures[:2], pictures[2] = (255, 0, 0, 255), (0, 0, 255, 255)
     keypoints[:] = wanted = _with_arms(keypoints[2], 1.2)
-    knees = [LEFT_KNEE, LEFT_KNEE + 1, LEFT_ANKLE, LEFT_ANKLE + 1, *range(17, 23)]
-    keypoints[2, knees, 0] += 1.0 * trunk_length(wanted[None])
+    keypoints[2, KNEES_AND_BELOW, 0] += 1.0 * trunk_length(wanted[None])
     keypoints[:2, LEFT_ARM, 2] = 0.1
     window = Puppet(References(pictures, keypoints), wanted[None], SIDE, SIDE)(0)
     for arm, channel in ((LEFT_ARM, 2), (RIGHT_ARM, 0)):
@@ -183,6 +185,28 @@ def test_a_limb_that_is_hidden_in_the_likest_references_is_lent_by_another(refer
         assert window[y, x, channel] > 0.85
     x, y = wanted[[LEFT_KNEE, LEFT_ANKLE], :2].mean(axis=0).round().astype(int)
     assert window[y, x, 0] > 0.85
+
+
+@pytest.mark.parametrize("shows_its_face", [True, False])
+def test_a_head_is_lent_by_one_that_looks_the_same_way_and_shows_its_face(
+    references: References, shows_its_face: bool
+) -> None:
+    """Two red references stand as they shall and look elsewhere; a blue one kneels and looks where it shall."""
+    three = _only(references, 5, 5, 5)
+    pictures, keypoints = three.pictures.copy(), three.keypoints.copy()
+    pictures[:2], pictures[2] = (255, 0, 0, 255), (0, 0, 255, 255)
+    keypoints[:, FACE, 2] = 1.0
+    wanted = keypoints[:1].copy()
+    keypoints[:2, NOSE, 0] += 0.15 * trunk_length(wanted)
+    keypoints[2, KNEES_AND_BELOW, 0] += 1.0 * trunk_length(wanted)
+    keypoints[2, FACE, 2] = float(shows_its_face)
+    window = Puppet(References(pictures, keypoints), wanted, SIDE, SIDE)(0)
+    colours = []
+    for points in ([NOSE, *EYES], [LEFT_KNEE, LEFT_ANKLE]):
+        x, y = wanted[0, points, :2].mean(axis=0).round().astype(int)
+        colours.append(window[y, x, :3])
+    assert colours[0][2 if shows_its_face else 0] > 0.85
+    assert colours[1][0] > 0.85
 
 
 def test_a_frame_does_not_depend_on_what_else_is_asked_for(references: References) -> None:
