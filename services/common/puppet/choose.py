@@ -81,7 +81,7 @@ def _facing(poses: NDArray[np.float32], others: NDArray[np.float32], trunk_px: f
 def _head(poses: NDArray[np.float32], trunk_px: float) -> tuple[Floats, Floats]:
     """Places (T, 5, 2) of the head's points about their middle, in trunks, and how sure they are (T, 5), above 0."""
     points = poses[:, HEAD_POINTS].astype(np.float64)
-    return (points[..., :2] - points[..., :2].mean(axis=1, keepdims=True)) / trunk_px, points[..., 2] + 1e-3
+    return (points[..., :2] - points[..., :2].mean(axis=1, keepdims=True)) / trunk_px, points[..., 2] + 1e-6
 
 
 def _mean_squares(a: Floats, sure_a: Floats, b: Floats, sure_b: Floats) -> Floats:

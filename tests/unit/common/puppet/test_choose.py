@@ -14,6 +14,7 @@ from services.common.puppet.choose import (
     spread_frames,
 )
 from services.common.puppet.parts import trunk_length
+from services.common.skeleton import RIGHT_EAR
 from tests.unit.trainer.figure import make_pose
 
 POSES = np.stack([make_pose(phase, 160, 120) for phase in np.arange(30) / 12.0])
@@ -49,6 +50,18 @@ def test_a_reference_without_a_face_is_far_from_a_dance_with_one() -> None:
     assert 0.01 < facing_distances(faceless, faceless, TRUNK)[0, 0] < 0.05
     for dance in (faceless, shown):
         assert facing_distances(dance, shown, TRUNK)[0, 0] < 1e-3
+
+
+def test_a_point_of_the_head_that_is_not_known_does_not_matter() -> None:
+    hidden = POSES[:1].copy()
+    hidden[:, RIGHT_EAR] = 0.0
+    for pair in ((POSES[:1], hidden), (hidden, POSES[:1]), (hidden, hidden)):
+        assert facing_distances(*pair, TRUNK)[0, 0] == pytest.approx(
+            facing_distances(POSES[:1], POSES[:1], TRUNK)[0, 0], abs=5e-3
+        )
+    unknown = POSES[:1].copy()
+    unknown[:, :5] = 0.0
+    assert np.isfinite(facing_distances(unknown, unknown, TRUNK)).all()
 
 
 def test_known_poses_choose_themselves(monkeypatch: pytest.MonkeyPatch) -> None:
