@@ -50,23 +50,12 @@ def pose_distances(poses: NDArray[np.float32], others: NDArray[np.float32], trun
     return _mean_squares(a, sure_a, b, sure_b)
 
 
-def reference_costs(poses: Poses, references: NDArray[np.float32], trunk_px: float) -> Floats:
-    """`pose_distances` of a whole dance from all references: float64 (T, N)."""
-    parts = np.array_split(np.arange(len(poses)), -(-len(poses) // _FRAMES_AT_ONCE))
-    return np.concatenate([pose_distances(poses[frames], references, trunk_px) for frames in parts])
-
-
-def facing_distances(poses: Poses, references: NDArray[np.float32], trunk_px: float) -> NDArray[np.float32]:
-    """How differently the heads of a dance and of the references are turned: float32 (T, N).
+def facing_distances(poses: NDArray[np.float32], others: NDArray[np.float32], trunk_px: float) -> NDArray[np.float32]:
+    """float32 (T, N): how differently heads are turned, for the same arguments as `pose_distances`.
 
     Root mean square distance of nose, eyes and ears about their middle, in parts of the trunk's length; more where the
-    reference shows less of a face than the dance: it is blurred there, or hidden, or turned away.
+    other one shows less of a face: it is blurred there, or hidden, or turned away.
     """
-    parts = np.array_split(np.arange(len(poses)), -(-len(poses) // _FRAMES_AT_ONCE))
-    return np.concatenate([_facing(poses[frames], references, trunk_px) for frames in parts])
-
-
-def _facing(poses: NDArray[np.float32], others: NDArray[np.float32], trunk_px: float) -> NDArray[np.float32]:
     (a, sure_a), (b, sure_b) = (_head(each, trunk_px) for each in (poses, others))
     totals = sure_a @ sure_b.T
     squares = _mean_squares(a, sure_a, b, sure_b)
@@ -76,6 +65,19 @@ def _facing(poses: NDArray[np.float32], others: NDArray[np.float32], trunk_px: f
     seen, shown = (each[:, FACE, 2].mean(axis=1, dtype=np.float64) for each in (poses, others))
     faceless = np.maximum(np.maximum(seen, _LEAST_FACE)[:, None] - shown, 0.0)
     return np.asarray(np.sqrt(np.maximum(squares, 0.0)) + _FACELESS * faceless, dtype=np.float32)
+
+
+def reference_distances(
+    poses: Poses, references: NDArray[np.float32], trunk_px: float
+) -> tuple[Floats, NDArray[np.float32]]:
+    """`pose_distances` and `facing_distances` of a whole dance from all references, (T, N) each."""
+    parts = np.array_split(np.arange(len(poses)), -(-len(poses) // _FRAMES_AT_ONCE))
+    bodies, heads = [], []
+    for frames in parts:
+        some = poses[frames]
+        bodies.append(pose_distances(some, references, trunk_px))
+        heads.append(facing_distances(some, references, trunk_px))
+    return np.concatenate(bodies), np.concatenate(heads)
 
 
 def _head(poses: NDArray[np.float32], trunk_px: float) -> tuple[Floats, Floats]:

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from services.common.camera import compose, invert
-from services.common.puppet.choose import Poses, choose_references, facing_distances, reference_costs
+from services.common.puppet.choose import Poses, choose_references, reference_distances
 from services.common.puppet.field import Area, Field, hidden_by_arms, uncovered
 from services.common.puppet.parts import (
     BEHIND,
@@ -117,13 +117,12 @@ class Puppet:
         self._hidden = _COVERED * hands + _UNSURE * unknown
         # A hand is hardly ever known as well as its arm is, nor a foot.
         lacks = {parts: hands[:, TRUNK] if parts == (TRUNK,) else unknown[:, parts[:2]].mean(axis=1) for parts in _LENT}
-        costs = reference_costs(poses, references.keypoints, self._trunk_px)
+        costs, self._facing = reference_distances(poses, references.keypoints, self._trunk_px)
         self._chosen = choose_references(costs, _REFERENCES)
         self._lacks = {parts: lack for parts, lack in lacks.items() if lack.max() > lack.min() + _BARER}
         self._lenders = {
             parts: choose_references(costs + _HIDDEN_COST * lack, 1)[:, 0] for parts, lack in self._lacks.items()
         }
-        self._facing = facing_distances(poses, references.keypoints, self._trunk_px)
         head_costs = _LENT_FACING * self._facing + _LENT_STANDING * costs + self._hidden[:, HEAD]
         self._heads = choose_references(head_costs, 1)[:, 0]
         self._cut_outs = lru_cache(max(_REFERENCES + 1, _CACHED_PX // references.side**2))(self._cut)

@@ -10,11 +10,11 @@ from services.common.puppet.choose import (
     choose_references,
     facing_distances,
     pose_distances,
-    reference_costs,
+    reference_distances,
     spread_frames,
 )
 from services.common.puppet.parts import trunk_length
-from services.common.skeleton import RIGHT_EAR
+from services.common.skeleton import FACE, RIGHT_EAR
 from tests.unit.trainer.figure import make_pose
 
 POSES = np.stack([make_pose(phase, 160, 120) for phase in np.arange(30) / 12.0])
@@ -43,9 +43,9 @@ def test_heads_are_as_far_apart_as_their_points_about_their_middle() -> None:
 
 def test_a_reference_without_a_face_is_far_from_a_dance_with_one() -> None:
     faceless = POSES[:1].copy()
-    faceless[:, 23:91, 2] = 0.0
+    faceless[:, FACE, 2] = 0.0
     shown = POSES[:1].copy()
-    shown[:, 23:91, 2] = 1.0
+    shown[:, FACE, 2] = 1.0
     assert facing_distances(shown, faceless, TRUNK)[0, 0] > 0.05
     assert 0.01 < facing_distances(faceless, faceless, TRUNK)[0, 0] < 0.05
     for dance in (faceless, shown):
@@ -66,18 +66,18 @@ def test_a_point_of_the_head_that_is_not_known_does_not_matter() -> None:
 
 def test_known_poses_choose_themselves(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(choose, "_SWITCH", 0.0)
-    assert choose_references(reference_costs(POSES[10:20], POSES, TRUNK), 1)[:, 0].tolist() == list(range(10, 20))
+    assert choose_references(pose_distances(POSES[10:20], POSES, TRUNK), 1)[:, 0].tolist() == list(range(10, 20))
 
 
 def test_in_how_many_parts_distances_are_worked_out_does_not_matter(monkeypatch: pytest.MonkeyPatch) -> None:
-    whole = [distances(POSES, POSES[::3], TRUNK) for distances in (reference_costs, facing_distances)]
     monkeypatch.setattr(choose, "_FRAMES_AT_ONCE", 7)
-    parts = [distances(POSES, POSES[::3], TRUNK) for distances in (reference_costs, facing_distances)]
-    assert all(np.array_equal(a, b) for a, b in zip(whole, parts, strict=True))
+    bodies, heads = reference_distances(POSES, POSES[::3], TRUNK)
+    assert np.array_equal(bodies, pose_distances(POSES, POSES[::3], TRUNK))
+    assert np.array_equal(heads, facing_distances(POSES, POSES[::3], TRUNK))
 
 
 def test_changes_cost() -> None:
-    chosen = choose_references(reference_costs(POSES, POSES, TRUNK), 2)
+    chosen = choose_references(pose_distances(POSES, POSES, TRUNK), 2)
     assert len(set(chosen[:, 0].tolist())) < 30
     assert (chosen[:, 0] != chosen[:, 1]).all()
 
